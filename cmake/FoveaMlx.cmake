@@ -1,0 +1,9 @@
+# MLX from the unpacked wheel that ./dev puts under build/mlx. Its libraries are copied beside the
+# binary (lib/) so that build/<preset> can be moved or installed as one folder.
+set(FOVEA_MLX_DIR ${PROJECT_SOURCE_DIR}/build/mlx CACHE PATH "Unpacked MLX wheel")
+find_package(MLX 0.32.4 EXACT REQUIRED CONFIG
+  PATHS ${FOVEA_MLX_DIR}/mlx/share/cmake/MLX NO_DEFAULT_PATH)
+
+# Third-party headers are system headers: their warnings are not ours.
+get_target_property(mlx_includes mlx INTERFACE_INCLUDE_DIRECTORIES)
+set_target_properties(mlx PROPERTIES INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${mlx_includes}")

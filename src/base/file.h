@@ -1,0 +1,46 @@
+// Files as bytes. All functions throw Error(kNotFound | kIo | kInvalidArgument) with the path as
+// the caller gave it. Any thread may call; a MappedFile is immutable and may be shared.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace fovea {
+
+// The whole file. Directories and missing files are errors; `bytes_max` bounds what is read
+// (kTooLarge beyond it).
+std::string read_file(const std::filesystem::path& path, size_t bytes_max = size_t{1} << 30);
+
+// Standard input until its end.
+std::string read_standard_input(size_t bytes_max = size_t{1} << 30);
+
+// Writes beside `path`, syncs, then renames: a reader sees the old bytes or the new ones.
+void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
+
+// A file mapped into memory, private and writable (MLX may write into a buffer that it is given;
+// such pages become ours alone, the file never changes).
+class MappedFile {
+ public:
+  static std::shared_ptr<MappedFile> open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  MappedFile(std::byte* data, size_t size) : data_(data), size_(size) {}
+  std::byte* data_;
+  size_t size_;
+};
+
+// `folder / name`, refused (kInvalidData) when `name` is absolute or leads out of `folder`.
+std::filesystem::path path_inside(const std::filesystem::path& folder, const std::string& name);
+
+}  // namespace fovea

@@ -1,0 +1,5 @@
+// fmt::format, our std::format until the compiler has it.
+#pragma once
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>

@@ -1,0 +1,21 @@
+// A decoded picture: 8-bit RGB, row-major, upright (EXIF orientation applied), no alpha.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace fovea {
+
+struct Size {
+  int width = 0;   // pixels
+  int height = 0;  // pixels
+  bool operator==(const Size&) const = default;
+};
+
+struct Image {
+  Size size;
+  std::vector<uint8_t> rgb;  // size.height * size.width * 3
+};
+
+}  // namespace fovea

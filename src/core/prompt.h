@@ -1,0 +1,34 @@
+// What a model is given: token ids with media spans. Made by processors, read by generate and
+// models. Immutable once made; host memory only.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/host_tensor.h"
+#include "core/image.h"
+
+namespace fovea {
+
+enum class MediaKind { kImage };
+
+// One medium of the prompt. Its features replace the embeddings of tokens [begin, begin + count).
+struct MediaSpan {
+  MediaKind kind = MediaKind::kImage;
+  int begin = 0;
+  int count = 0;
+  HostTensor pixels;                       // as the family's image processor gives it
+  std::array<int, 3> grid_thw = {0, 0, 0};  // patches in time, height, width; zeros where unused
+  Size original;                           // of the file, upright
+  Size used;                               // after resizing
+};
+
+struct Prompt {
+  std::string text;             // rendered template, before placeholders are expanded
+  std::vector<int32_t> tokens;  // placeholders expanded
+  std::vector<MediaSpan> media;  // in order of `begin`, not overlapping
+};
+
+}  // namespace fovea

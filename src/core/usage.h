@@ -1,0 +1,22 @@
+// What a request cost.
+#pragma once
+
+#include <cstddef>
+
+namespace fovea {
+
+struct Usage {
+  int prompt_tokens = 0;
+  int completion_tokens = 0;  // the stop token counts, as in the reference
+  int cached_tokens = 0;
+};
+
+struct Timings {
+  int prompt_n = 0;
+  double prompt_ms = 0;  // from the decoded request to the first token, pictures included
+  int predicted_n = 0;
+  double predicted_ms = 0;  // from the first token to the last
+  double predicted_per_second = 0;
+};
+
+}  // namespace fovea

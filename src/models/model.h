@@ -1,0 +1,86 @@
+// What the engine asks of a model family. A Model is immutable after loading; all calls come from
+// the engine thread (they build MLX graphs). Implementations have no header of their own: each
+// exports one factory that registry.cpp lists.
+//
+// Shapes: T rows of a step, V vocabulary, D hidden size, N tokens of one medium, L prompt length,
+// A position axes (1, or 3 for M-RoPE).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/checkpoint.h"
+#include "core/prompt.h"
+#include "mlx/array.h"
+#include "nn/kv_cache.h"
+#include "nn/module.h"
+
+namespace fovea::models {
+
+namespace mx = mlx::core;
+
+// What the engine must know to build caches and stop.
+struct ModelInfo {
+  std::string model_type;
+  int vocab_size = 0;
+  int context_length = 0;  // max_position_embeddings
+  int num_layers = 0;
+  int num_key_value_heads = 0;
+  int head_dim = 0;
+  int position_axes = 1;
+  bool takes_images = false;
+  std::vector<int32_t> eos_token_ids;  // config.json and generation_config.json, united
+};
+
+// Position ids of a prompt and what continues them: the row at index i >= L has i + delta on
+// every axis.
+struct Positions {
+  mx::array position_ids_AL;  // int32
+  int delta = 0;
+};
+
+// One step of the engine: rows of all its sequences packed one after another.
+struct Batch {
+  mx::array inputs_embeds_TD;
+  mx::array position_ids_AT;           // int32
+  std::span<const nn::Segment> segments;
+  std::span<const int> logits_rows;    // rows whose logits are wanted, ascending
+};
+
+// Called with ("name", array) for every stage that `fovea generate --dump` writes; may be empty.
+using StageSink = std::function<void(const std::string&, const mx::array&)>;
+
+class Model : public nn::Module {
+ public:
+  virtual const ModelInfo& info() const = 0;
+
+  // Features [N, D] of one medium, N == span.count.
+  virtual mx::array encode_media(const MediaSpan& span) const = 0;
+
+  // Token embeddings [T, D].
+  virtual mx::array embed_tokens(std::span<const int32_t> tokens) const = 0;
+
+  virtual Positions position_ids(const Prompt& prompt) const = 0;
+
+  // Runs the decoder over the batch, extends `cache`, and returns logits [logits_rows, V] in
+  // float32.
+  virtual mx::array forward(const Batch& batch, nn::KvCache& cache) const = 0;
+};
+
+// Embeddings [L, D] of the whole prompt: tokens, with each medium's features in its span. An error
+// when a span's features do not have its length.
+mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink);
+
+// Builds the family that config.json names and loads its weights. Throws Error(kUnsupported) with
+// the list of supported families for an unknown model_type, Error(kInvalidData) naming the key for
+// a missing, unknown or misshapen weight.
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint);
+
+// The families that this build knows, sorted.
+std::vector<std::string> supported_model_types();
+
+}  // namespace fovea::models

@@ -1,0 +1,32 @@
+// From a decoded picture to what a vision tower takes. One implementation per Hugging Face
+// image_processor_type, chosen from preprocessor_config.json by load_image_processor. Immutable;
+// any thread may call.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "core/checkpoint.h"
+#include "core/host_tensor.h"
+#include "core/image.h"
+
+namespace fovea::processors {
+
+struct ProcessedImage {
+  HostTensor pixels;                        // family layout, see each implementation
+  std::array<int, 3> grid_thw = {0, 0, 0};  // patches; zeros where the family has no grid
+  int tokens = 0;                           // placeholders that the picture takes in the prompt
+  Size used;                                // pixels after resizing
+};
+
+class ImageProcessor {
+ public:
+  virtual ~ImageProcessor() = default;
+  virtual ProcessedImage process(const Image& image) const = 0;
+};
+
+// Throws Error(kUnsupported) for an unknown image_processor_type. Returns null for a checkpoint
+// without a vision tower.
+std::unique_ptr<ImageProcessor> load_image_processor(const Checkpoint& checkpoint);
+
+}  // namespace fovea::processors
