@@ -103,8 +103,10 @@ std::shared_ptr<MappedFile> MappedFile::open(const std::filesystem::path& path) 
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) fail_with_errno("read", path);
   const auto size = static_cast<size_t>(info.st_size);
-  if (size == 0) fail(ErrorKind::kInvalidData, "[file] expected bytes in '{}' but it is empty", path.string());
-  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd.get(), 0);
+  if (size == 0)
+    fail(ErrorKind::kInvalidData, "[file] expected bytes in '{}' but it is empty", path.string());
+  void* data =
+      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd.get(), 0);
   if (data == MAP_FAILED) fail_with_errno("map", path);
   return std::shared_ptr<MappedFile>(new MappedFile(static_cast<std::byte*>(data), size));
 }

@@ -70,7 +70,8 @@ Json Json::parse(std::string_view text, std::string_view where) {
 }
 
 Json Json::string(std::string_view text) {
-  auto document = std::make_shared<Document>(Document{bj::value(bj::string(text.data(), text.size()))});
+  auto document =
+      std::make_shared<Document>(Document{bj::value(bj::string(text.data(), text.size()))});
   const void* root = &document->root;
   return Json(std::move(document), root, "", std::make_shared<std::string>("json"));
 }
@@ -131,7 +132,8 @@ int64_t Json::as_int() const {
   if (value.is_double()) {
     // Some configs write whole numbers as 1.0.
     const double number = value.get_double();
-    if (std::abs(number) < 9e15 && number == std::floor(number)) return static_cast<int64_t>(number);
+    if (std::abs(number) < 9e15 && number == std::floor(number))
+      return static_cast<int64_t>(number);
   }
   fail_type("an integer");
 }

@@ -18,7 +18,8 @@ class Json {
  public:
   Json();  // null
 
-  // Throws Error(kInvalidData) "[where] expected JSON but got ... at byte N". Depth is limited to 64.
+  // Throws Error(kInvalidData) "[where] expected JSON but got ... at byte N". Depth is limited
+  // to 64.
   static Json parse(std::string_view text, std::string_view where);
 
   // A string value, for building.
@@ -86,8 +87,12 @@ class JsonObject {
   ~JsonObject();
 
   JsonObject& set(std::string_view key, std::string_view value);
-  JsonObject& set(std::string_view key, const char* value) { return set(key, std::string_view(value)); }
-  JsonObject& set(std::string_view key, const std::string& value) { return set(key, std::string_view(value)); }
+  JsonObject& set(std::string_view key, const char* value) {
+    return set(key, std::string_view(value));
+  }
+  JsonObject& set(std::string_view key, const std::string& value) {
+    return set(key, std::string_view(value));
+  }
   JsonObject& set(std::string_view key, bool value);
   JsonObject& set(std::string_view key, int value) { return set(key, static_cast<int64_t>(value)); }
   JsonObject& set(std::string_view key, int64_t value);

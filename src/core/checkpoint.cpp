@@ -33,9 +33,10 @@ bool is_repository_name(const std::string& model) {
   if (model.find('/', slash + 1) != std::string::npos || model.find("--") != std::string::npos) {
     return false;
   }
-  return std::all_of(model.begin(), model.end(), [](unsigned char c) {
-           return std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '/';
-         }) &&
+  return std::all_of(model.begin(), model.end(),
+                     [](unsigned char c) {
+                       return std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '/';
+                     }) &&
          model.front() != '.' && model[slash + 1] != '.';
 }
 

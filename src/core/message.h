@@ -33,10 +33,10 @@ struct Message {
 struct ChatRequest {
   std::vector<Message> messages;
   std::vector<MediaBytes> images;
-  Json tools;                         // a list as in OpenAI's `tools`, or null
-  Json template_kwargs;               // further variables for the chat template: an object or null
+  Json tools;            // a list as in OpenAI's `tools`, or null
+  Json template_kwargs;  // further variables for the chat template: an object or null
   bool add_generation_prompt = true;
-  std::optional<Size> resize_shape;   // fit every picture into this box first (--resize-shape)
+  std::optional<Size> resize_shape;  // fit every picture into this box first (--resize-shape)
 };
 
 }  // namespace fovea

@@ -19,15 +19,15 @@ struct MediaSpan {
   MediaKind kind = MediaKind::kImage;
   int begin = 0;
   int count = 0;
-  HostTensor pixels;                       // as the family's image processor gives it
+  HostTensor pixels;                        // as the family's image processor gives it
   std::array<int, 3> grid_thw = {0, 0, 0};  // patches in time, height, width; zeros where unused
-  Size original;                           // of the file, upright
-  Size used;                               // after resizing
+  Size original;                            // of the file, upright
+  Size used;                                // after resizing
 };
 
 struct Prompt {
-  std::string text;             // rendered template, before placeholders are expanded
-  std::vector<int32_t> tokens;  // placeholders expanded
+  std::string text;              // rendered template, before placeholders are expanded
+  std::vector<int32_t> tokens;   // placeholders expanded
   std::vector<MediaSpan> media;  // in order of `begin`, not overlapping
 };
 
