@@ -1,0 +1,198 @@
+"""Runs the reference on one checkpoint and one request, and writes down every stage of its generate path."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_map
+from mlx_vlm import generate
+from mlx_vlm.generate.ar import generate_step
+from mlx_vlm.generate.dispatch import _prepare_generation_inputs
+from mlx_vlm.models import cache
+from mlx_vlm.prompt_utils import apply_chat_template
+from mlx_vlm.utils import load
+from safetensors.numpy import save_file
+
+from tiny_checkpoint import write_json
+
+GREEDY_TOKENS = 16
+QUESTIONS = [
+    "What is this?", "How many?", "Where is the cat?", "Describe the picture.", "Which colour is it?",
+    "Is there a dog?", "What is left of the circle?", "Read the text.", "猫はどこ?", "Где дом?",
+    "Où est l'été?", "List every thing you see.", "What number is on the table?", "Why?",
+    "Is it a bird or a cat?", "Point at the green button.", "Who sat on the mat?", "Say one word.",
+    "Tell me about the window.", "Count the birds: 1 2 3", "What is at the top right?", "Hello!",
+    "Answer with the colour and the number.", "What do the two show?",
+]
+EMBEDDING_FIELDS = ("position_ids", "rope_deltas")
+
+
+class Reference:
+    """A loaded checkpoint."""
+
+    def __init__(self, folder):
+        self.model, self.processor = load(str(folder), processor_config={"trust_remote_code": False})
+        self.config = json.loads((Path(folder) / "config.json").read_text())
+
+    def prepare(self, messages, images):
+        built = apply_chat_template(
+            self.processor, self.config, messages, num_images=len(images), return_messages=True)
+        prompt = apply_chat_template(self.processor, self.config, messages, num_images=len(images))
+        ids, pixels, mask, extra = _prepare_generation_inputs(
+            self.model, self.processor, prompt, [str(image) for image in images], None, None, {})
+        return built, prompt, ids, pixels, mask, extra
+
+    def as_float32(self):
+        """The same weights, computed in fp32: the distance to it is the noise of the lower precision."""
+        self.model.update(tree_map(
+            lambda a: a.astype(mx.float32) if mx.issubdtype(a.dtype, mx.floating) else a,
+            self.model.parameters()))
+        return self
+
+    def stages(self, ids, pixels, mask, extra):
+        """Embeddings, then the language model layer by layer: the path that generate() takes."""
+        features = []
+        module = self.model.vision_tower.merger if hasattr(self.model.vision_tower, "merger") \
+            else self.model.multi_modal_projector
+        with recording(type(module), features):
+            embedded = self.model.get_input_embeddings(ids, pixels, mask=mask, **extra)
+        language_model = self.model.language_model
+        keywords = {name: getattr(embedded, name) for name in EMBEDDING_FIELDS
+                    if getattr(embedded, name) is not None}
+        hidden = []
+        with recording(type(language_model.model.layers[0]), hidden):
+            logits = language_model(ids, inputs_embeds=embedded.inputs_embeds,
+                                    cache=cache.make_prompt_cache(language_model), **keywords).logits
+        found = {"input_ids": ids[0], "inputs_embeds": embedded.inputs_embeds[0],
+                 "logits": logits[0, -1]}
+        positions = embedded.position_ids
+        if positions is None:
+            found["position_ids"] = mx.arange(ids.shape[1])
+        else:
+            found["position_ids"] = mx.broadcast_to(positions.reshape(-1, ids.shape[1]), (3, ids.shape[1]))
+        if pixels is not None:
+            found["pixel_values"] = pixels
+            found["image_features"] = features[0].reshape(-1, features[0].shape[-1])
+        if "image_grid_thw" in extra:
+            found["image_grid_thw"] = extra["image_grid_thw"]
+        for index, value in enumerate(hidden):
+            found[f"hidden.{index}"] = value[0]
+        return {name: plain(value) for name, value in found.items()}
+
+    def greedy(self, ids, pixels, mask, extra, chunk):
+        """Greedy tokens, and the narrowest win in standard deviations of the logits."""
+        tokens, margins = [], []
+        for token, logprobs in generate_step(
+                ids, self.model, pixels, mask, max_tokens=GREEDY_TOKENS, temperature=0.0,
+                prefill_step_size=chunk, **extra):
+            tokens.append(int(token))
+            values = np.sort(plain(logprobs))
+            margins.append(float((values[-1] - values[-2]) / values.std()))
+        return tokens, min(margins)
+
+
+class recording:
+    """While it is open, what instances of a class return is also appended to a list."""
+
+    def __init__(self, kind, into):
+        self.kind, self.into, self.original = kind, into, kind.__call__
+
+    def __enter__(self):
+        def call(module, *args, **keywords):
+            result = self.original(module, *args, **keywords)
+            self.into.append(result)
+            return result
+        self.kind.__call__ = call
+
+    def __exit__(self, *_):
+        self.kind.__call__ = self.original
+
+
+def plain(value):
+    if mx.issubdtype(value.dtype, mx.floating):
+        return np.array(value.astype(mx.float32))
+    return np.array(value.astype(mx.int32))
+
+
+def relative(value, expected):
+    return float(np.abs(value - expected).max() / max(np.abs(expected).max(), 1e-30))
+
+
+def tolerances(found, exact):
+    """Share of the largest value. Lower precisions: four times the reference's own distance to fp32 arithmetic."""
+    if not exact:
+        return {name: 1e-6 if name == "pixel_values" else 1e-4 for name in found if is_float(found[name])}
+    return {"pixel_values": 1e-6, **{
+        name: round(max(4 * relative(found[name], exact[name]), 0.01), 4) for name in exact},
+        **{f"exact.{name}": 0.05 for name in exact}}
+
+
+def is_float(value):
+    return value.dtype == np.float32
+
+
+def best_question(reference, ask, paths):
+    """The question whose greedy answer is the most clear-cut, so that rounding cannot turn it."""
+    best = None
+    tokenizer = reference.processor.tokenizer
+    plain_ids = set(range(len(tokenizer))) - set(tokenizer.added_tokens_decoder)
+    for question in QUESTIONS:
+        messages = ask(question)
+        inputs = reference.prepare(messages, paths)[2:]
+        tokens, margin = reference.greedy(*inputs, chunk=2048)
+        if len(set(tokens)) >= 4 and set(tokens) <= plain_ids and (best is None or margin > best[0]):
+            best = (margin, messages)
+    if best is None or best[0] < 0.03:
+        raise SystemExit("no question gives a clear greedy answer: change the seed")
+    return best
+
+
+def write_case(folder, checkpoint, name, ask, pictures, seed):
+    """cases/<name>: the pictures, request.json, stages.safetensors and manifest.json."""
+    case = folder / "cases" / name
+    case.mkdir(parents=True)
+    for file, picture in pictures.items():
+        picture.save(case / file, optimize=True)
+    paths = [case / file for file in pictures]
+    source = folder / "checkpoints" / checkpoint
+    reference = Reference(source)
+    margin, messages = best_question(reference, ask, paths)
+    write_json(case / "request.json", {
+        "checkpoint": f"../../checkpoints/{checkpoint}", "messages": messages,
+        "images": list(pictures), "max_tokens": GREEDY_TOKENS, "temperature": 0})
+    built, prompt, *inputs = reference.prepare(messages, paths)
+    found = reference.stages(*inputs)
+    answers = [reference.greedy(*inputs, chunk=chunk)[0] for chunk in (2048, 3, None)]
+    if not answers[0] == answers[1] == answers[2]:
+        raise SystemExit(f"{case}: greedy tokens depend on the prefill chunk")
+    found["greedy"] = np.array(answers[0], np.int32)
+    result = generate(reference.model, reference.processor, prompt, [str(path) for path in paths] or None,
+                      max_tokens=GREEDY_TOKENS, temperature=0.0)
+    if list(result.token_ids) != answers[0]:
+        raise SystemExit(f"{case}: generate() and generate_step() differ")
+    text = reference.processor.tokenizer.decode(answers[0])
+    dtype = dtype_of(reference.model)
+    exact = {}
+    if dtype != "float32":
+        exact = Reference(source).as_float32().stages(*inputs)
+        exact = {key: exact[key] for key in exact if is_float(exact[key]) and key != "pixel_values"}
+    stored = {**found, **{f"exact.{key}": value for key, value in exact.items()}}
+    save_file({key: np.ascontiguousarray(value) for key, value in stored.items()},
+              case / "stages.safetensors")
+    write_json(case / "manifest.json", {
+        "checkpoint": checkpoint, "dtype": dtype, "seed": seed,
+        "made_with": {package: version(package) for package in
+                      ("mlx", "mlx-vlm", "transformers", "tokenizers", "pillow", "numpy")},
+        "messages": built, "prompt": prompt,
+        "prompt_tokens": int(found["input_ids"].size), "text": text,
+        "smallest_greedy_margin": round(margin, 3),
+        "shapes": {key: list(value.shape) for key, value in found.items()},
+        "tolerances": tolerances(found, exact)})
+    print(f"{folder.name} {name}: {len(set(answers[0]))} different tokens, margin {margin:.3f}, {text!r}")
+
+
+def dtype_of(model):
+    text = model.language_model.model.layers[0].input_layernorm.weight
+    return str(text.dtype).replace("mlx.core.", "")
