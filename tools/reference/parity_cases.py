@@ -13,7 +13,9 @@ from mlx_vlm.generate.dispatch import _prepare_generation_inputs
 from mlx_vlm.models import cache
 from mlx_vlm.prompt_utils import apply_chat_template
 from mlx_vlm.utils import load
+from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
+from transformers.image_processing_utils import BaseImageProcessor
 
 from tiny_checkpoint import write_json
 
@@ -26,7 +28,18 @@ QUESTIONS = [
     "Tell me about the window.", "Count the birds: 1 2 3", "What is at the top right?", "Hello!",
     "Answer with the colour and the number.", "What do the two show?",
 ]
+ODD_SIZES = ("tiny_picture", "wide_picture", "tall_picture")  # about pictures: hidden states are left out
 EMBEDDING_FIELDS = ("position_ids", "rope_deltas")
+
+
+def without_padding(call):
+    """mlx-vlm's llava processor hands the tokenizer's padding= to the picture processor, which refuses it."""
+    def ignoring_it(self, images, *args, padding=None, **keywords):
+        return call(self, images, *args, **keywords)
+    return ignoring_it
+
+
+BaseImageProcessor.__call__ = without_padding(BaseImageProcessor.__call__)
 
 
 class Reference:
@@ -91,6 +104,31 @@ class Reference:
             values = np.sort(plain(logprobs))
             margins.append(float((values[-1] - values[-2]) / values.std()))
         return tokens, min(margins)
+
+
+def test_picture(width, height, seed):
+    """A gradient, a disc and a little noise."""
+    rng = np.random.default_rng(seed)
+    down, across = np.mgrid[0:height, 0:width]
+    pixels = np.stack([across * 255 / max(width - 1, 1), down * 255 / max(height - 1, 1),
+                       np.full((height, width), rng.integers(40, 215))], -1)
+    image = Image.fromarray((pixels + rng.integers(-12, 13, pixels.shape)).clip(0, 255).astype(np.uint8))
+    colour = tuple(int(value) for value in rng.integers(0, 256, 3))
+    ImageDraw.Draw(image).ellipse([width * 0.2, height * 0.3, width * 0.7, height * 0.8], fill=colour)
+    return image
+
+
+def user(text):
+    return [{"role": "user", "content": text}]
+
+
+def two_turns(text):
+    return [
+        {"role": "system", "content": "Answer with one word."},
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]},
+        {"role": "assistant", "content": "A cat."},
+        {"role": "user", "content": text},
+    ]
 
 
 class recording:
@@ -174,6 +212,8 @@ def write_case(folder, checkpoint, name, ask, pictures, seed):
         raise SystemExit(f"{case}: generate() and generate_step() differ")
     text = reference.processor.tokenizer.decode(answers[0])
     dtype = dtype_of(reference.model)
+    if name.endswith(ODD_SIZES):
+        found = {key: value for key, value in found.items() if not key.startswith(("hidden", "inputs_embeds"))}
     exact = {}
     if dtype != "float32":
         exact = Reference(source).as_float32().stages(*inputs)

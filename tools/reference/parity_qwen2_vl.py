@@ -5,10 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw
-
-from parity_cases import write_case
+from parity_cases import test_picture, two_turns, user, write_case
 from tiny_checkpoint import write_hugging_face, write_mlx
 from tiny_tokenizers import byte_level_bpe
 
@@ -96,41 +93,16 @@ def to_hf_name(name):
     return name.replace("language_model.", "", 1)
 
 
-def picture(width, height, seed):
-    """A gradient, a disc and a little noise."""
-    rng = np.random.default_rng(seed)
-    down, across = np.mgrid[0:height, 0:width]
-    pixels = np.stack([across * 255 / max(width - 1, 1), down * 255 / max(height - 1, 1),
-                       np.full((height, width), rng.integers(40, 215))], -1)
-    image = Image.fromarray((pixels + rng.integers(-12, 13, pixels.shape)).clip(0, 255).astype(np.uint8))
-    colour = tuple(int(value) for value in rng.integers(0, 256, 3))
-    ImageDraw.Draw(image).ellipse([width * 0.2, height * 0.3, width * 0.7, height * 0.8], fill=colour)
-    return image
-
-
-def user(text):
-    return [{"role": "user", "content": text}]
-
-
-def two_turns(text):
-    return [
-        {"role": "system", "content": "Answer with one word."},
-        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]},
-        {"role": "assistant", "content": "A cat."},
-        {"role": "user", "content": text},
-    ]
-
-
 def cases():
     """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": picture(45, 37, 1)}
+    one = {"picture.png": test_picture(45, 37, 1)}
     return {
         "one_picture": ("hf-f32", user, one),
         "two_pictures": ("hf-f32", user,
-                         {"first.png": picture(30, 50, 2), "second.png": picture(64, 20, 3)}),
-        "tiny_picture": ("hf-f32", user, {"picture.png": picture(1, 1, 4)}),
-        "wide_picture": ("hf-f32", user, {"picture.png": picture(190, 9, 5)}),
-        "tall_picture": ("hf-f32", user, {"picture.png": picture(7, 150, 6)}),
+                         {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}),
+        "tiny_picture": ("hf-f32", user, {"picture.png": test_picture(1, 1, 4)}),
+        "wide_picture": ("hf-f32", user, {"picture.png": test_picture(190, 9, 5)}),
+        "tall_picture": ("hf-f32", user, {"picture.png": test_picture(7, 150, 6)}),
         "text_only": ("hf-f32", user, {}),
         "two_turns": ("hf-f32", two_turns, one),
         "one_picture_bf16": ("mlx-bf16", user, one),

@@ -53,7 +53,8 @@ def write_json(path, value):
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_hugging_face(folder, config, sidecars, to_hf_name, seed, shards=1, bf16_values=False):
+def write_hugging_face(folder, config, sidecars, to_hf_name, seed, shards=1, bf16_values=False,
+                       extra=None):
     """config.json and friends, and weights under PyTorch names with PyTorch convolution order."""
     folder.mkdir(parents=True)
     for name, content in {"config.json": config, **sidecars}.items():
@@ -65,6 +66,7 @@ def write_hugging_face(folder, config, sidecars, to_hf_name, seed, shards=1, bf1
         if random.ndim > 2:
             random = np.moveaxis(random, -1, 1)
         tensors[name_there] = np.ascontiguousarray(random)
+    tensors.update(extra or {})
     if shards == 1:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return
