@@ -1,0 +1,170 @@
+"""tests/fixtures/pillow/files: encoded pictures, and the upright RGB pixels that Pillow reads from them."""
+
+import hashlib
+import io
+import json
+import shutil
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import PIL
+from PIL import Image, ImageOps
+
+from pictures import gradient, noise
+
+LOSSY = 6  # of 255: JPEG decoders round differently
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+
+
+def png(samples, depth, colour_type, palette=None, transparency=None, interlaced=False):
+    """A PNG of any form; samples is [height, width, channels] of whole numbers below 2^depth."""
+    height, width, _ = samples.shape
+    passes = ADAM7 if interlaced else [(0, 0, 1, 1)]
+    raw = b"".join(packed_rows(samples[y::dy, x::dx], depth) for x, y, dx, dy in passes)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, int(interlaced))
+    chunks = [(b"IHDR", header)]
+    if palette is not None:
+        chunks.append((b"PLTE", palette.astype(np.uint8).tobytes()))
+    if transparency is not None:
+        chunks.append((b"tRNS", transparency))
+    chunks += [(b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+
+
+def packed_rows(samples, depth):
+    """Rows with filter type 0."""
+    if samples.size == 0:
+        return b""
+    rows = samples.reshape(samples.shape[0], -1)
+    if depth == 16:
+        return b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
+    if depth == 8:
+        return b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in rows)
+    bits = (rows[..., None] >> np.arange(depth - 1, -1, -1)) & 1
+    return b"".join(b"\0" + np.packbits(row.reshape(-1)).tobytes() for row in bits)
+
+
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_forms():
+    """Every colour type and depth, plain and interlaced, with and without transparency."""
+    rng = np.random.default_rng(7)
+    palette = rng.integers(0, 256, (256, 3))
+    forms = {}
+    channels = {"grey": (0, 1, (1, 2, 4, 8, 16)), "rgb": (2, 3, (8, 16)), "palette": (3, 1, (1, 2, 4, 8)),
+                "grey_alpha": (4, 2, (8, 16)), "rgba": (6, 4, (8, 16))}
+    for name, (colour_type, count, depths) in channels.items():
+        for depth in depths:
+            samples = rng.integers(0, 2 ** depth, (9, 13, count))
+            table = palette[:2 ** depth] if name == "palette" else None
+            for interlaced in (False, True):
+                suffix = "_interlaced" if interlaced else ""
+                forms[f"{name}_{depth}{suffix}.png"] = png(samples, depth, colour_type, table, None, interlaced)
+    samples = rng.integers(0, 16, (9, 13, 1))
+    forms["palette_4_transparent.png"] = png(samples, 4, 3, palette[:16], bytes([0, 128, 255, 3]))
+    forms["grey_8_transparent.png"] = png(samples * 17, 8, 0, None, struct.pack(">H", 51))
+    forms["rgb_8_transparent.png"] = png(
+        np.repeat(samples * 17, 3, -1), 8, 2, None, struct.pack(">HHH", 51, 51, 51))
+    return forms
+
+
+def blocks():
+    """Six flat blocks of 16 pixels: even with halved colour resolution no block bleeds into the next."""
+    colours = np.array([[[230, 30, 30], [30, 200, 30], [40, 40, 220]],
+                        [[240, 240, 240], [20, 20, 20], [220, 200, 40]]], np.uint8)
+    return Image.fromarray(colours.repeat(16, 0).repeat(16, 1))
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags.tobytes()
+
+
+def big_endian_exif(orientation):
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
+    return b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 1) + entry + b"\0\0\0\0"
+
+
+def jpeg_forms():
+    image = blocks()
+    forms = {f"orientation_{n}.jpg": encoded(image, "JPEG", quality=95, exif=exif(n)) for n in range(1, 9)}
+    forms["orientation_6_big_endian.jpg"] = encoded(image, "JPEG", quality=95, exif=big_endian_exif(6))
+    forms["orientation_0.jpg"] = encoded(image, "JPEG", quality=95, exif=exif(0))
+    forms["orientation_9.jpg"] = encoded(image, "JPEG", quality=95, exif=exif(9))
+    forms["progressive.jpg"] = encoded(image, "JPEG", quality=90, progressive=True)
+    forms["subsampled_411.jpg"] = encoded(image, "JPEG", quality=90, subsampling=2)
+    forms["grey.jpg"] = encoded(image.convert("L"), "JPEG", quality=90)
+    forms["cmyk.jpg"] = encoded(image.convert("CMYK"), "JPEG", quality=95)
+    return forms
+
+
+def other_forms():
+    image = Image.fromarray(gradient(13, 9))
+    alpha = Image.fromarray(np.concatenate([noise(13, 9, 1), noise(13, 9, 2)[..., :1]], -1), "RGBA")
+    few = Image.fromarray(gradient(20, 17)).quantize(7)  # Pillow interlaces no GIF under 16 pixels
+    gif = encoded(few, "GIF", interlace=0)
+    frames = [Image.fromarray(noise(13, 9, n)).quantize(16) for n in (3, 4)]
+    return {
+        "rotated.png": encoded(image, "PNG", exif=exif(6)),
+        "plain.gif": gif,
+        "interlaced.gif": encoded(few, "GIF", interlace=1),
+        "transparent.gif": encoded(few, "GIF", transparency=2),
+        "animated.gif": encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+        "offset.gif": with_canvas(gif, 26, 23, left=3, top=4),
+        "lossless.webp": encoded(image, "WEBP", lossless=True),
+        "lossless_alpha.webp": encoded(alpha, "WEBP", lossless=True, exact=True),
+        "rotated.webp": encoded(image, "WEBP", lossless=True, exif=exif(8)),
+        "animated.webp": encoded(Image.fromarray(noise(13, 9, 5)), "WEBP", lossless=True, save_all=True,
+                                 append_images=[Image.fromarray(noise(13, 9, 6))]),
+        "lossy.webp": encoded(blocks(), "WEBP", quality=90),
+    }
+
+
+def with_canvas(gif, width, height, left, top):
+    """The same GIF on a larger canvas than its first frame."""
+    frame = gif.index(b"\x2c", 13)
+    while struct.unpack_from("<HHHH", gif, frame + 1) != (0, 0, 20, 17):
+        frame = gif.index(b"\x2c", frame + 1)
+    content = bytearray(gif)
+    struct.pack_into("<HH", content, 6, width, height)
+    struct.pack_into("<HH", content, frame + 1, left, top)
+    return bytes(content)
+
+
+def main(root):
+    folder = Path(root) / "pillow" / "files"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    cases = []
+    for name, content in {**png_forms(), **jpeg_forms(), **other_forms()}.items():
+        (folder / name).write_bytes(content)
+        opened = Image.open(folder / name)
+        upright = ImageOps.exif_transpose(opened).convert("RGB")
+        pixels = upright.tobytes()
+        lossy = name.endswith(".jpg") or name == "lossy.webp"
+        digest = hashlib.sha256(pixels).hexdigest()
+        case = {"file": name, "mode": opened.mode, "width": upright.width, "height": upright.height,
+                "tolerance": LOSSY if lossy else 0, "sha256": digest,
+                "expected": f"{digest[:12]}.rgb"}
+        (folder / case["expected"]).write_bytes(pixels)
+        cases.append(case)
+    lines = ",\n    ".join(json.dumps(case) for case in cases)
+    (folder / "cases.json").write_text(
+        f'{{\n  "pillow": "{PIL.__version__}",\n  "cases": [\n    {lines}\n  ]\n}}\n')
+    print(f"{len(cases)} picture files")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
