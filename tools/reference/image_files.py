@@ -151,6 +151,8 @@ def main(root):
     for name, content in {**png_forms(), **jpeg_forms(), **other_forms()}.items():
         (folder / name).write_bytes(content)
         opened = Image.open(folder / name)
+        if opened.mode == "I;16":  # Pillow would clip all but the darkest 1/256 to white: take the high byte
+            opened = Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
         upright = ImageOps.exif_transpose(opened).convert("RGB")
         pixels = upright.tobytes()
         lossy = name.endswith(".jpg") or name == "lossy.webp"
