@@ -1,0 +1,241 @@
+"""Trains fovea-tiny from random weights. State lives in build/tiny/, see README.md."""
+import argparse
+import json
+import math
+import random
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import data
+import probe
+import vocabulary as words
+from model import TEXT, TinyModel
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / "build" / "tiny"
+DENSE = {"class": len(words.CLASSES), "colour": len(words.COLOUR_NAMES), "offset": 2,
+         "letter": 2 * 27, "slot": 2 * data.LETTER_SLOTS}
+FIRST_MIX = {"single": .2, "several": .27, "count": .15, "text": .26, "buttons": .12}
+
+
+class Helpers(nn.Module):
+    """Heads that exist only while training: they tell the image tokens what they show and where
+    they are, long before answers could."""
+
+    def __init__(self):
+        super().__init__()
+        width = TEXT["hidden_size"]
+        self.dense = nn.Linear(width, sum(DENSE.values()))
+        self.place = nn.Linear(width, 2 * data.LONGEST_GRID + 2)
+        self.grid = nn.Linear(width, 2 * data.LONGEST_GRID)
+
+
+def dense_loss(helpers, image_BND, batch):
+    parts = dict(zip(DENSE, helpers.dense(image_BND).split(list(DENSE.values()), dim=-1)))
+    weight = torch.ones(DENSE["class"])
+    weight[0] = .15
+    losses = {"class": F.cross_entropy(parts["class"].flatten(0, 1), batch["class"].flatten(), weight)}
+    if (batch["colour"] >= 0).any():
+        losses["colour"] = .4 * F.cross_entropy(parts["colour"].flatten(0, 1), batch["colour"].flatten())
+    held = batch["has_centre"][..., None]
+    miss = F.smooth_l1_loss(parts["offset"], batch["offset"], reduction="none", beta=.3)
+    losses["offset"] = (miss * held).sum() / (held.sum() * 2 + 1)
+    letter_weight = torch.ones(27)
+    letter_weight[0] = .1
+    losses["letter"] = F.cross_entropy(
+        parts["letter"].reshape(-1, 27), batch["letter"].flatten(), letter_weight)
+    if (batch["slot"] >= 0).any():
+        losses["slot"] = .6 * F.cross_entropy(
+            parts["slot"].reshape(-1, data.LETTER_SLOTS), batch["slot"].flatten())
+    return losses, parts
+
+
+def place_loss(helpers, tapped_BLD, batch):
+    """Row, column and the shown thing's centre at image tokens; the grid's size just after them."""
+    rows, columns, start = batch["rows"], batch["columns"], batch["image_start"]
+    n = rows * columns
+    side = data.LONGEST_GRID
+    told = helpers.place(tapped_BLD[:, start:start + n])
+    row = (torch.arange(n) // columns).expand(told.shape[0], n)
+    column = (torch.arange(n) % columns).expand(told.shape[0], n)
+    loss = F.cross_entropy(told[..., :side].flatten(0, 1), row.flatten())
+    loss = loss + F.cross_entropy(told[..., side:2 * side].flatten(0, 1), column.flatten())
+    centre = (torch.stack((column, row), -1) + .5 + batch["offset"]) / 4
+    held = batch["has_centre"][..., None]
+    miss = F.smooth_l1_loss(told[..., 2 * side:], centre, reduction="none", beta=.1)
+    loss = loss + 2 * (miss * held).sum() / (held.sum() * 2 + 1)
+    size = helpers.grid(tapped_BLD[:, start + n])
+    truth = torch.tensor([rows, columns]).expand(told.shape[0], 2)
+    return loss + F.cross_entropy(size.view(-1, side), truth.flatten())
+
+
+def soft_targets(packer, vocab):
+    """One-hot rows, except that a coordinate's neighbours count as nearly right."""
+    table = torch.eye(vocab)
+    for pattern in (" ({},", " {})"):
+        ids = [packer.ids(pattern.format(n))[0] for n in range(100)]
+        near = torch.tensor([[math.exp(-.5 * ((a - b) / 1.2) ** 2) for b in range(100)]
+                             for a in range(100)])
+        table[torch.tensor(ids)[:, None], torch.tensor(ids)] = near / near.sum(1, keepdim=True)
+    return table
+
+
+def normalised(patches):
+    mean = torch.from_numpy(data.MEAN * 255).repeat_interleave(196)
+    std = torch.from_numpy(data.STD * 255).repeat_interleave(196)
+    return (patches.float() - mean) / std
+
+
+def step_loss(model, helpers, batch, table, with_text, weights):
+    image = model.visual(normalised(batch["patches"]), batch["rows"], batch["columns"])
+    losses, parts = dense_loss(helpers, image, batch)
+    total = weights["dense"] * sum(losses.values())
+    if with_text:
+        x = model.embed(batch["ids"], image, batch["image_start"])
+        hidden, tapped = model.run_text(x, batch["positions"], batch["segment"])
+        chosen = batch["target"] != data.IGNORE
+        log = model.logits(hidden[chosen]).log_softmax(-1)
+        losses["answer"] = -(table[batch["target"][chosen]] * log).sum(-1).mean()
+        losses["place"] = weights["place"] * place_loss(helpers, tapped, batch)
+        total = total + losses["answer"] + losses["place"]
+    with torch.no_grad():
+        shown = batch["class"] > 0
+        lettered = batch["letter"] > 0
+        told = parts["letter"].view(*batch["letter"].shape, 27).argmax(-1)
+        seen = parts["class"].argmax(-1)
+        losses["%class"] = (seen == batch["class"])[shown].float().mean().nan_to_num(0.)
+        losses["%letter"] = (told == batch["letter"])[lettered].float().mean().nan_to_num(0.)
+    return total, losses
+
+
+def learning_rate(progress, step, peak):
+    """Warm-up, a flat stretch, then a straight fall to 4 percent."""
+    warm = min(1., (step + 1) / 150)
+    fall = 1. if progress < .35 else 1 - .96 * min(1., (progress - .35) / .65)
+    return peak * warm * fall
+
+
+class Trainer:
+    def __init__(self, options):
+        self.options = options
+        torch.manual_seed(options.seed)
+        torch.set_num_threads(options.threads)
+        torch.set_flush_denormal(True)
+        self.packer = data.Packer()
+        vocab = data.tiny_tokenizer.padded_size(self.packer.tokenizer)
+        self.table = soft_targets(self.packer, vocab)
+        self.model, self.helpers = TinyModel(vocab), Helpers()
+        self.average = TinyModel(vocab)
+        self.average.load_state_dict(self.model.state_dict())
+        named = [*self.model.named_parameters(), *self.helpers.named_parameters()]
+        decayed = [p for _, p in named if p.dim() >= 2]
+        plain = [p for _, p in named if p.dim() < 2]
+        self.parameters = decayed + plain
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": .03}, {"params": plain, "weight_decay": 0.}],
+            lr=1e-3, betas=(.9, .96), fused=True)
+        self.step, self.spent, self.smooth = 0, 0., {}
+        STATE.mkdir(parents=True, exist_ok=True)
+        if options.resume:
+            self.load(STATE / options.resume)
+
+    def load(self, path):
+        state = torch.load(path, weights_only=True)
+        for part in ("model", "helpers", "average", "optimizer"):
+            getattr(self, part).load_state_dict(state[part])
+        self.step, self.spent = state["step"], state["spent"]
+
+    def save(self):
+        state = {part: getattr(self, part).state_dict()
+                 for part in ("model", "helpers", "average", "optimizer")}
+        temporary = STATE / "state.tmp"
+        torch.save(state | {"step": self.step, "spent": self.spent}, temporary)
+        temporary.rename(STATE / "state.pt")
+
+    def settings(self):
+        """mix and weights; build/tiny/settings.json may change them while training runs."""
+        path = STATE / "settings.json"
+        told = json.loads(path.read_text()) if path.exists() else {}
+        weights = {"dense": .6, "place": .2} | told.get("weights", {})
+        return told.get("mix", FIRST_MIX), weights, told
+
+    def batches(self, mix, with_text):
+        options = self.options
+        source = data.Batches(options.seed * 1000003 + self.step, options.batch, mix,
+                              5 if with_text else 0)
+        return iter(torch.utils.data.DataLoader(source, batch_size=None, num_workers=1,
+                                                prefetch_factor=6))
+
+    def update(self, batch, with_text, weights, progress):
+        total, losses = step_loss(self.model, self.helpers, batch, self.table, with_text, weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], 1.)
+        rate = learning_rate(progress, self.step, self.options.rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        keep = min(.998, (self.step + 1) / (self.step + 20))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()),
+                                 1 - keep)
+        self.step += 1
+        for name, value in losses.items():
+            value = float(value)
+            if name[0] != "%" or value > 0:
+                self.smooth[name] = .97 * self.smooth.get(name, value) + .03 * value
+        return rate
+
+    def run(self):
+        options = self.options
+        started, budget = time.time(), options.minutes * 60
+        before = self.spent
+        last_log = last_save = last_probe = time.time()
+        mix, weights, told = self.settings()
+        with_text = self.spent >= options.vision_minutes * 60
+        stream = self.batches(mix if with_text else {**mix, "text": mix["text"] * 2}, with_text)
+        logged_step = self.step
+        while self.spent < budget:
+            self.spent = before + time.time() - started
+            if not with_text and self.spent >= options.vision_minutes * 60:
+                with_text, stream = True, self.batches(mix, True)
+            rate = self.update(next(stream), with_text, weights, self.spent / budget)
+            now = time.time()
+            if now - last_log > 30:
+                speed = (self.step - logged_step) * options.batch / (now - last_log)
+                told_losses = " ".join(f"{k} {v:.3f}" for k, v in self.smooth.items())
+                print(f"{self.spent / 60:6.1f} min step {self.step} lr {rate:.1e} "
+                      f"{speed:.1f} pict/s | {told_losses}", flush=True)
+                last_log, logged_step = now, self.step
+            if now - last_save > 150:
+                self.save()
+                last_save = now
+                new_mix, weights, told = self.settings()
+                if new_mix != mix:
+                    mix, stream = new_mix, self.batches(new_mix, with_text)
+                    print("new mix", mix, flush=True)
+            if with_text and now - last_probe > options.probe_minutes * 60:
+                print(probe.table(self.average, self.packer, mix, each=told.get("probe", 24)), flush=True)
+                last_probe = time.time()
+        self.save()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=100, help="of training in all")
+    parser.add_argument("--vision-minutes", type=float, default=6, help="of them tower only")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--probe-minutes", type=float, default=8)
+    parser.add_argument("--resume", nargs="?", const="state.pt", help="file in build/tiny/")
+    Trainer(parser.parse_args()).run()
+
+
+if __name__ == "__main__":
+    main()
