@@ -1,17 +1,18 @@
-"""tests/fixtures/templates: templates in the manner of released ones, rendered as transformers renders them.
+"""tests/fixtures/templates: templates in the manner of released ones, as transformers renders them.
 
-A .jinja file is one template; each line of a .lines file is one. A case without a context has the file's.
+A .jinja file is one template; each line of a .lines file is one, all with the file's own context.
 """
 
 import json
 import shutil
 import sys
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from jinja2.exceptions import SecurityError, TemplateError, UndefinedError
 from transformers.utils import chat_template_utils
+
+from rows import made_with, write_rows
 
 NOW = datetime(2026, 3, 7, 14, 5, 9)
 TEMPLATES = Path(__file__).parent / "templates"
@@ -33,35 +34,77 @@ def text(value):
 
 
 IMAGE = {"type": "image"}
-CALL = {"type": "function", "id": "abcdef123",
-        "function": {"name": "get_weather", "arguments": {"city": "Zürich", "days": 3, "exact": True}}}
+CALL = {
+    "type": "function",
+    "id": "abcdef123",
+    "function": {"name": "get_weather", "arguments": {"city": "Zürich", "days": 3, "exact": True}},
+}
 TOOLS = [
-    {"type": "function", "function": {
-        "name": "get_weather", "description": "The weather of a city.",
-        "parameters": {"type": "object", "required": ["city"], "properties": {
-            "city": {"type": "string", "description": "Name, for example \"Paris\" "},
-            "days": {"type": ["integer", "null"]},
-            "units": {"type": "array", "items": {"type": "string"}}}},
-        "return": {"type": "object", "additionalProperties": {"type": "number"}}}},
-    {"type": "function", "function": {
-        "name": "now", "description": "The time.", "parameters": {"type": "object", "properties": {}}}},
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "The weather of a city.",
+            "parameters": {
+                "type": "object",
+                "required": ["city"],
+                "properties": {
+                    "city": {"type": "string", "description": 'Name, for example "Paris" '},
+                    "days": {"type": ["integer", "null"]},
+                    "units": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+            "return": {"type": "object", "additionalProperties": {"type": "number"}},
+        },
+    },
+    {
+        "type": "function",
+        "function": {
+            "name": "now",
+            "description": "The time.",
+            "parameters": {"type": "object", "properties": {}},
+        },
+    },
 ]
 ONE = [message("user", "  What is this?\n")]
-TURNS = [message("system", "Be brief."), message("user", "Hi"), message("assistant", " Hello <b>\"you\"</b>! "),
-         message("user", "日本語で 😀")]
+TURNS = [
+    message("system", "Be brief."),
+    message("user", "Hi"),
+    message("assistant", ' Hello <b>"you"</b>! '),
+    message("user", "日本語で 😀"),
+]
 NO_SYSTEM = TURNS[1:]
-PARTS = [message("user", [IMAGE, text("What is this?")]), message("assistant", [text("A cat.")]),
-         message("user", [text("And this?"), IMAGE, IMAGE])]
+PARTS = [
+    message("user", [IMAGE, text("What is this?")]),
+    message("assistant", [text("A cat.")]),
+    message("user", [text("And this?"), IMAGE, IMAGE]),
+]
 SYSTEM_PARTS = [message("system", [text("Be brief.")]), *PARTS]
-WITH_CALL = [message("user", "Weather?"), {**message("assistant", None), "tool_calls": [CALL]},
-             message("tool", "{\"t\": 21.5}", tool_call_id="abcdef123", name="get_weather"),
-             message("assistant", "It is warm."), message("user", "Thanks")]
-THINKING = [message("user", "2+2?"), message("assistant", "<think>\nadd\n</think>\n\n4"), message("user", "3+3?"),
-            message("assistant", "\n\n6", reasoning_content="\nadd again\n")]
-VALUE = {"b": [1, 2.0, -0.5, 1e20, None, True, False], "a": "été 漢字 😀 \u2028 \"quoted\" \\ \n\t\u0001",
-         "nested": {"z": {}, "y": [], "x": [[], [{}]]}, "": 0, "big": 12345678901234567890}
-PEOPLE = [{"name": "Ann", "age": 31, "member": True}, {"name": "Bo", "age": 25, "member": False},
-          {"name": "Cy", "age": 47}]
+WITH_CALL = [
+    message("user", "Weather?"),
+    {**message("assistant", None), "tool_calls": [CALL]},
+    message("tool", '{"t": 21.5}', tool_call_id="abcdef123", name="get_weather"),
+    message("assistant", "It is warm."),
+    message("user", "Thanks"),
+]
+THINKING = [
+    message("user", "2+2?"),
+    message("assistant", "<think>\nadd\n</think>\n\n4"),
+    message("user", "3+3?"),
+    message("assistant", "\n\n6", reasoning_content="\nadd again\n"),
+]
+VALUE = {
+    "b": [1, 2.0, -0.5, 1e20, None, True, False],
+    "a": 'été 漢字 😀 \u2028 "quoted" \\ \n\t\u0001',
+    "nested": {"z": {}, "y": [], "x": [[], [{}]]},
+    "": 0,
+    "big": 12345678901234567890,
+}
+PEOPLE = [
+    {"name": "Ann", "age": 31, "member": True},
+    {"name": "Bo", "age": 25, "member": False},
+    {"name": "Cy", "age": 47},
+]
 
 
 def chat(messages, **more):
@@ -70,37 +113,101 @@ def chat(messages, **more):
 
 CONTEXTS = {
     "llava_15": [chat(PARTS), chat(SYSTEM_PARTS), chat(PARTS, add_generation_prompt=False)],
-    "qwen2_vl": [chat(ONE), chat(TURNS), chat(PARTS), chat(SYSTEM_PARTS, add_vision_id=True),
-                 chat([message("user", [{"type": "image_url", "image_url": {"url": "x"}}, {"video": "v"}, text("?")])])],
+    "qwen2_vl": [
+        chat(ONE),
+        chat(TURNS),
+        chat(PARTS),
+        chat(SYSTEM_PARTS, add_vision_id=True),
+        chat(
+            [
+                message(
+                    "user",
+                    [{"type": "image_url", "image_url": {"url": "x"}}, {"video": "v"}, text("?")],
+                )
+            ]
+        ),
+    ],
     "llama_3": [chat(ONE), chat(TURNS), chat(TURNS, add_generation_prompt=False)],
-    "llama_31_tools": [chat(ONE), chat(TURNS, date_string="1 Jan 2025"), chat(ONE, tools=TOOLS),
-                       chat(WITH_CALL, tools=TOOLS), chat([message("system", "S")], tools=TOOLS),
-                       chat([message("user", "a"), {**message("assistant", ""), "tool_calls": [CALL, CALL]}])],
-    "mistral_instruct": [chat(ONE), chat(TURNS), chat(WITH_CALL, tools=TOOLS), chat(TURNS[:1] + TURNS[2:]),
-                         chat([message("user", "a"), {**message("assistant", ""), "tool_calls": [{**CALL, "id": "x"}]}])],
+    "llama_31_tools": [
+        chat(ONE),
+        chat(TURNS, date_string="1 Jan 2025"),
+        chat(ONE, tools=TOOLS),
+        chat(WITH_CALL, tools=TOOLS),
+        chat([message("system", "S")], tools=TOOLS),
+        chat([message("user", "a"), {**message("assistant", ""), "tool_calls": [CALL, CALL]}]),
+    ],
+    "mistral_instruct": [
+        chat(ONE),
+        chat(TURNS),
+        chat(WITH_CALL, tools=TOOLS),
+        chat(TURNS[:1] + TURNS[2:]),
+        chat(
+            [
+                message("user", "a"),
+                {**message("assistant", ""), "tool_calls": [{**CALL, "id": "x"}]},
+            ]
+        ),
+    ],
     "gemma_2": [chat(ONE), chat(NO_SYSTEM), chat(TURNS), chat(NO_SYSTEM[1:])],
     "gemma_3": [chat(ONE), chat(TURNS), chat(SYSTEM_PARTS), chat([message("user", 5)])],
-    "phi_3": [chat(TURNS), chat(ONE, add_generation_prompt=False), chat([message("system", ""), *ONE])],
-    "deepseek_r1": [chat(ONE), chat(TURNS), chat(WITH_CALL), chat(THINKING), {"messages": ONE, **TOKENS}],
-    "qwen3_thinking": [chat(TURNS), chat(TURNS, tools=TOOLS), chat(WITH_CALL, tools=TOOLS), chat(THINKING),
-                       chat(ONE, enable_thinking=False), chat(THINKING[:2])],
+    "phi_3": [
+        chat(TURNS),
+        chat(ONE, add_generation_prompt=False),
+        chat([message("system", ""), *ONE]),
+    ],
+    "deepseek_r1": [
+        chat(ONE),
+        chat(TURNS),
+        chat(WITH_CALL),
+        chat(THINKING),
+        {"messages": ONE, **TOKENS},
+    ],
+    "qwen3_thinking": [
+        chat(TURNS),
+        chat(TURNS, tools=TOOLS),
+        chat(WITH_CALL, tools=TOOLS),
+        chat(THINKING),
+        chat(ONE, enable_thinking=False),
+        chat(THINKING[:2]),
+    ],
     "smolvlm": [chat(PARTS), chat(SYSTEM_PARTS)],
     "command_r": [chat(ONE), chat(TURNS)],
     "hermes_typed_tools": [chat(ONE, tools=TOOLS)],
     "tojson_forms": [{"value": VALUE}, {"value": "plain"}, {"value": [1, [2, [3]]]}],
-    "filters": [{"names": ["Ann", "Bo", "Cy"], "people": PEOPLE, "table": {"b": 2, "a": 1, "C": 3}}],
+    "filters": [
+        {"names": ["Ann", "Bo", "Cy"], "people": PEOPLE, "table": {"b": 2, "a": 1, "C": 3}}
+    ],
     "string_methods": [{"table": {"b": 2, "a": 1}}],
     "slices": [{"items": ["a", "b", "c", "d"], "nested": {"a": {"b": [1, 2]}}}],
     "tests_and_operators": [{"a": 1}],
-    "loops": [{"items": ["a", "b", "c", "d"], "tree": [{"name": "r", "children": [{"name": "s"}, {"name": "t"}]}]}],
-    "macros_and_blocks": [{"value": "v", "spec": {"type": "object", "properties": {
-        "b": {"type": "string"}, "a": {"type": "object", "properties": {"c": {"type": "int"}}}}}}],
+    "loops": [
+        {
+            "items": ["a", "b", "c", "d"],
+            "tree": [{"name": "r", "children": [{"name": "s"}, {"name": "t"}]}],
+        }
+    ],
+    "macros_and_blocks": [
+        {
+            "value": "v",
+            "spec": {
+                "type": "object",
+                "properties": {
+                    "b": {"type": "string"},
+                    "a": {"type": "object", "properties": {"c": {"type": "int"}}},
+                },
+            },
+        }
+    ],
     "whitespace": [{}],
     "raise_by_role": [chat(TURNS), chat([message("robot", "x")])],
     "dates": [{}],
     "documents": [chat(ONE), chat(ONE, documents=[{"title": "T", "text": "x\ny"}, {"title": "U"}])],
     "pixtral_chunks": [chat(PARTS), chat(NO_SYSTEM), chat([message("user", [{"type": "audio"}])])],
-    "internvl_join": [chat(SYSTEM_PARTS[1:]), chat(TURNS), chat(PARTS, add_generation_prompt=False)],
+    "internvl_join": [
+        chat(SYSTEM_PARTS[1:]),
+        chat(TURNS),
+        chat(PARTS, add_generation_prompt=False),
+    ],
     "undefined_use": [{"message": {"role": "user"}}],
     "sandbox": [chat(ONE)],
     "attribute_escape": [{}],
@@ -127,13 +234,22 @@ def main(root):
     for path in sorted(TEMPLATES.iterdir()):
         source = path.read_text().removesuffix("\n")
         sources = source.split("\n") if path.suffix == ".lines" else [source]
-        cases = [{"template": index, "context": context, **render(each, context)}
-                 for index, each in enumerate(sources) for context in CONTEXTS[path.stem]]
+        cases = [
+            {"template": index, "context": context, **render(each, context)}
+            for index, each in enumerate(sources)
+            for context in CONTEXTS[path.stem]
+        ]
         if path.suffix == ".lines":
             cases = [{key: case[key] for key in case if key != "context"} for case in cases]
-        content = {"made_with": {name: version(name) for name in ("transformers", "jinja2")},
-                   "now": NOW.isoformat(), "templates": sources, "context": CONTEXTS[path.stem][0], "cases": cases}
-        (folder / f"{path.stem}.json").write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        content = {
+            "made_with": made_with("transformers", "jinja2"),
+            "now": NOW.isoformat(),
+            "templates": sources,
+            "cases": cases,
+        }
+        if path.suffix == ".lines":
+            content["context"] = CONTEXTS[path.stem][0]
+        write_rows(folder / f"{path.stem}.json", content)
         count += len(cases)
     print(f"{len(CONTEXTS)} templates, {count} renderings")
 

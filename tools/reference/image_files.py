@@ -1,8 +1,7 @@
-"""tests/fixtures/pillow/files: encoded pictures, and the upright RGB pixels that Pillow reads from them."""
+"""tests/fixtures/pillow/files: encoded pictures, and the upright RGB that Pillow reads."""
 
 import hashlib
 import io
-import json
 import shutil
 import struct
 import sys
@@ -10,13 +9,21 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import PIL
 from PIL import Image, ImageOps
 
 from pictures import gradient, noise
+from rows import made_with, write_rows
 
 LOSSY = 6  # of 255: JPEG decoders round differently
-ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+ADAM7 = [
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+]
 
 
 def png(samples, depth, colour_type, palette=None, transparency=None, interlaced=False):
@@ -48,7 +55,12 @@ def packed_rows(samples, depth):
 
 
 def chunk(kind, content):
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
 def png_forms():
@@ -56,27 +68,40 @@ def png_forms():
     rng = np.random.default_rng(7)
     palette = rng.integers(0, 256, (256, 3))
     forms = {}
-    channels = {"grey": (0, 1, (1, 2, 4, 8, 16)), "rgb": (2, 3, (8, 16)), "palette": (3, 1, (1, 2, 4, 8)),
-                "grey_alpha": (4, 2, (8, 16)), "rgba": (6, 4, (8, 16))}
+    channels = {
+        "grey": (0, 1, (1, 2, 4, 8, 16)),
+        "rgb": (2, 3, (8, 16)),
+        "palette": (3, 1, (1, 2, 4, 8)),
+        "grey_alpha": (4, 2, (8, 16)),
+        "rgba": (6, 4, (8, 16)),
+    }
     for name, (colour_type, count, depths) in channels.items():
         for depth in depths:
-            samples = rng.integers(0, 2 ** depth, (9, 13, count))
-            table = palette[:2 ** depth] if name == "palette" else None
+            samples = rng.integers(0, 2**depth, (9, 13, count))
+            table = palette[: 2**depth] if name == "palette" else None
             for interlaced in (False, True):
                 suffix = "_interlaced" if interlaced else ""
-                forms[f"{name}_{depth}{suffix}.png"] = png(samples, depth, colour_type, table, None, interlaced)
+                forms[f"{name}_{depth}{suffix}.png"] = png(
+                    samples, depth, colour_type, table, None, interlaced
+                )
     samples = rng.integers(0, 16, (9, 13, 1))
     forms["palette_4_transparent.png"] = png(samples, 4, 3, palette[:16], bytes([0, 128, 255, 3]))
     forms["grey_8_transparent.png"] = png(samples * 17, 8, 0, None, struct.pack(">H", 51))
     forms["rgb_8_transparent.png"] = png(
-        np.repeat(samples * 17, 3, -1), 8, 2, None, struct.pack(">HHH", 51, 51, 51))
+        np.repeat(samples * 17, 3, -1), 8, 2, None, struct.pack(">HHH", 51, 51, 51)
+    )
     return forms
 
 
 def blocks():
-    """Six flat blocks of 16 pixels: even with halved colour resolution no block bleeds into the next."""
-    colours = np.array([[[230, 30, 30], [30, 200, 30], [40, 40, 220]],
-                        [[240, 240, 240], [20, 20, 20], [220, 200, 40]]], np.uint8)
+    """Flat blocks of 16 pixels: with halved colour resolution none bleeds into the next."""
+    colours = np.array(
+        [
+            [[230, 30, 30], [30, 200, 30], [40, 40, 220]],
+            [[240, 240, 240], [20, 20, 20], [220, 200, 40]],
+        ],
+        np.uint8,
+    )
     return Image.fromarray(colours.repeat(16, 0).repeat(16, 1))
 
 
@@ -99,8 +124,13 @@ def big_endian_exif(orientation):
 
 def jpeg_forms():
     image = blocks()
-    forms = {f"orientation_{n}.jpg": encoded(image, "JPEG", quality=95, exif=exif(n)) for n in range(1, 9)}
-    forms["orientation_6_big_endian.jpg"] = encoded(image, "JPEG", quality=95, exif=big_endian_exif(6))
+    forms = {
+        f"orientation_{n}.jpg": encoded(image, "JPEG", quality=95, exif=exif(n))
+        for n in range(1, 9)
+    }
+    forms["orientation_6_big_endian.jpg"] = encoded(
+        image, "JPEG", quality=95, exif=big_endian_exif(6)
+    )
     forms["orientation_0.jpg"] = encoded(image, "JPEG", quality=95, exif=exif(0))
     forms["orientation_9.jpg"] = encoded(image, "JPEG", quality=95, exif=exif(9))
     forms["progressive.jpg"] = encoded(image, "JPEG", quality=90, progressive=True)
@@ -126,8 +156,13 @@ def other_forms():
         "lossless.webp": encoded(image, "WEBP", lossless=True),
         "lossless_alpha.webp": encoded(alpha, "WEBP", lossless=True, exact=True),
         "rotated.webp": encoded(image, "WEBP", lossless=True, exif=exif(8)),
-        "animated.webp": encoded(Image.fromarray(noise(13, 9, 5)), "WEBP", lossless=True, save_all=True,
-                                 append_images=[Image.fromarray(noise(13, 9, 6))]),
+        "animated.webp": encoded(
+            Image.fromarray(noise(13, 9, 5)),
+            "WEBP",
+            lossless=True,
+            save_all=True,
+            append_images=[Image.fromarray(noise(13, 9, 6))],
+        ),
         "lossy.webp": encoded(blocks(), "WEBP", quality=90),
     }
 
@@ -151,20 +186,26 @@ def main(root):
     for name, content in {**png_forms(), **jpeg_forms(), **other_forms()}.items():
         (folder / name).write_bytes(content)
         opened = Image.open(folder / name)
-        if opened.mode == "I;16":  # Pillow would clip all but the darkest 1/256 to white: take the high byte
+        if (
+            opened.mode == "I;16"
+        ):  # Pillow would clip all but the darkest 1/256 to white: take the high byte
             opened = Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
         upright = ImageOps.exif_transpose(opened).convert("RGB")
         pixels = upright.tobytes()
         lossy = name.endswith(".jpg") or name == "lossy.webp"
         digest = hashlib.sha256(pixels).hexdigest()
-        case = {"file": name, "mode": opened.mode, "width": upright.width, "height": upright.height,
-                "tolerance": LOSSY if lossy else 0, "sha256": digest,
-                "expected": f"{digest[:12]}.rgb"}
+        case = {
+            "file": name,
+            "mode": opened.mode,
+            "width": upright.width,
+            "height": upright.height,
+            "tolerance": LOSSY if lossy else 0,
+            "sha256": digest,
+            "expected": f"{digest[:12]}.rgb",
+        }
         (folder / case["expected"]).write_bytes(pixels)
         cases.append(case)
-    lines = ",\n    ".join(json.dumps(case) for case in cases)
-    (folder / "cases.json").write_text(
-        f'{{\n  "pillow": "{PIL.__version__}",\n  "cases": [\n    {lines}\n  ]\n}}\n')
+    write_rows(folder / "cases.json", {"made_with": made_with("pillow"), "cases": cases})
     print(f"{len(cases)} picture files")
 
 

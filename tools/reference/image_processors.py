@@ -3,13 +3,11 @@
 Outputs are large, so cases.json holds their sums, and samples.safetensors every stride-th value.
 """
 
-import json
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
-import transformers
 from mlx_vlm.models.qwen3_vl.processing_qwen3_vl import Qwen3VLImageProcessor
 from PIL import Image
 from safetensors.numpy import save_file
@@ -18,40 +16,101 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from pictures import formula
+from rows import made_with, write_rows
 
-CLIP_STATISTICS = {"image_mean": [0.48145466, 0.4578275, 0.40821073],
-                   "image_std": [0.26862954, 0.26130258, 0.27577711]}
+CLIP_STATISTICS = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 SIZES = [(1, 1), (57, 33), (336, 336), (640, 480), (1021, 767), (90, 700)]
 SAMPLES = 250
 
-CLIP = {"image_processor_type": "CLIPImageProcessor", "do_resize": True, "do_center_crop": True,
-        "do_rescale": True, "do_normalize": True, "resample": 3, **CLIP_STATISTICS}
+CLIP = {
+    "image_processor_type": "CLIPImageProcessor",
+    "do_resize": True,
+    "do_center_crop": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "resample": 3,
+    **CLIP_STATISTICS,
+}
 PROCESSORS = {
-    "clip_336": (CLIPImageProcessorPil, {
-        **CLIP, "size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}, SIZES),
-    "clip_old_spelling": (CLIPImageProcessorPil, {**CLIP, "size": 224, "crop_size": 224}, SIZES[1:3]),
-    "clip_crop_pads": (CLIPImageProcessorPil, {
-        **CLIP, "size": {"shortest_edge": 40}, "crop_size": {"height": 64, "width": 61}}, SIZES[1:3]),
-    "clip_no_normalize": (CLIPImageProcessorPil, {
-        **CLIP, "size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32},
-        "do_normalize": False, "resample": 2}, SIZES[1:2]),
-    "siglip_384": (SiglipImageProcessorPil, {
-        "image_processor_type": "SiglipImageProcessor", "do_resize": True, "do_rescale": True,
-        "do_normalize": True, "resample": 3, "size": {"height": 384, "width": 384}, **HALF}, SIZES),
-    "qwen2_vl": (Qwen2VLImageProcessorPil, {
-        "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 14, "temporal_patch_size": 2,
-        "merge_size": 2, "min_pixels": 3136, "max_pixels": 200704, **CLIP_STATISTICS}, SIZES),
-    "qwen2_vl_size_keys": (Qwen2VLImageProcessorPil, {
-        "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 14, "temporal_patch_size": 2,
-        "merge_size": 2, "size": {"shortest_edge": 50176, "longest_edge": 100352}, **HALF}, SIZES[1:4]),
+    "clip_336": (
+        CLIPImageProcessorPil,
+        {**CLIP, "size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}},
+        SIZES,
+    ),
+    "clip_old_spelling": (
+        CLIPImageProcessorPil,
+        {**CLIP, "size": 224, "crop_size": 224},
+        SIZES[1:3],
+    ),
+    "clip_crop_pads": (
+        CLIPImageProcessorPil,
+        {**CLIP, "size": {"shortest_edge": 40}, "crop_size": {"height": 64, "width": 61}},
+        SIZES[1:3],
+    ),
+    "clip_no_normalize": (
+        CLIPImageProcessorPil,
+        {
+            **CLIP,
+            "size": {"shortest_edge": 32},
+            "crop_size": {"height": 32, "width": 32},
+            "do_normalize": False,
+            "resample": 2,
+        },
+        SIZES[1:2],
+    ),
+    "siglip_384": (
+        SiglipImageProcessorPil,
+        {
+            "image_processor_type": "SiglipImageProcessor",
+            "do_resize": True,
+            "do_rescale": True,
+            "do_normalize": True,
+            "resample": 3,
+            "size": {"height": 384, "width": 384},
+            **HALF,
+        },
+        SIZES,
+    ),
+    "qwen2_vl": (
+        Qwen2VLImageProcessorPil,
+        {
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "patch_size": 14,
+            "temporal_patch_size": 2,
+            "merge_size": 2,
+            "min_pixels": 3136,
+            "max_pixels": 200704,
+            **CLIP_STATISTICS,
+        },
+        SIZES,
+    ),
+    "qwen2_vl_size_keys": (
+        Qwen2VLImageProcessorPil,
+        {
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "patch_size": 14,
+            "temporal_patch_size": 2,
+            "merge_size": 2,
+            "size": {"shortest_edge": 50176, "longest_edge": 100352},
+            **HALF,
+        },
+        SIZES[1:4],
+    ),
 }
 
 
 def agree_with_mlx_vlm(config, picture, output):
     """mlx-vlm brings its own qwen2_vl processor: the two must give the same."""
     size = config.get("size", {})
-    keywords = {"min_pixels": size.get("shortest_edge"), "max_pixels": size.get("longest_edge"), **config}
+    keywords = {
+        "min_pixels": size.get("shortest_edge"),
+        "max_pixels": size.get("longest_edge"),
+        **config,
+    }
     own = Qwen3VLImageProcessor(**keywords)(images=[picture])
     np.testing.assert_array_equal(own["image_grid_thw"], output["image_grid_thw"])
     np.testing.assert_allclose(own["pixel_values"], output["pixel_values"], atol=3e-6)
@@ -73,19 +132,34 @@ def main(root):
             key = f"{name}_{width}x{height}"
             samples[key] = values.reshape(-1)[::stride].astype(np.float32).copy()
             exact = values.astype(np.float64)
-            cases.append({
-                "name": key, "processor": name, "width": width, "height": height,
-                "shape": list(values.shape), "stride": stride,
-                "sum": float(exact.sum()), "sum_of_squares": float((exact ** 2).sum()),
-                **({"image_grid_thw": np.asarray(output["image_grid_thw"]).tolist()}
-                   if "image_grid_thw" in output else {})})
+            cases.append(
+                {
+                    "name": key,
+                    "processor": name,
+                    "width": width,
+                    "height": height,
+                    "shape": list(values.shape),
+                    "stride": stride,
+                    "sum": float(exact.sum()),
+                    "sum_of_squares": float((exact**2).sum()),
+                    **(
+                        {"image_grid_thw": np.asarray(output["image_grid_thw"]).tolist()}
+                        if "image_grid_thw" in output
+                        else {}
+                    ),
+                }
+            )
     save_file(samples, folder / "samples.safetensors")
-    lines = ",\n    ".join(json.dumps(case) for case in cases)
-    configs = ",\n    ".join(f"{json.dumps(name)}: {json.dumps(config)}"
-                             for name, (_, config, _) in PROCESSORS.items())
-    (folder / "cases.json").write_text(
-        f'{{\n  "transformers": "{transformers.__version__}",\n  "picture": {json.dumps(formula.__doc__)},\n'
-        f'  "tolerance": 2e-6,\n  "processors": {{\n    {configs}\n  }},\n  "cases": [\n    {lines}\n  ]\n}}\n')
+    write_rows(
+        folder / "cases.json",
+        {
+            "made_with": made_with("transformers", "mlx-vlm", "pillow", "numpy"),
+            "picture": formula.__doc__,
+            "tolerance": 2e-6,
+            "processors": {name: config for name, (_, config, _) in PROCESSORS.items()},
+            "cases": cases,
+        },
+    )
     print(f"{len(cases)} processed pictures")
 
 

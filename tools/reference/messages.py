@@ -1,9 +1,8 @@
-"""tests/fixtures/messages: the message lists that mlx-vlm builds from prompts and pictures, and their rendering."""
+"""tests/fixtures/messages: what mlx-vlm builds from prompts and pictures, and renders."""
 
 import json
 import shutil
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import mlx_vlm.models.llava  # noqa: F401 (its processor class)
@@ -11,8 +10,12 @@ import mlx_vlm.models.qwen2_vl  # noqa: F401 (its processor class)
 from mlx_vlm.prompt_utils import apply_chat_template
 from transformers import AutoProcessor
 
-CHECKPOINTS = {"qwen2_vl": "parity/qwen2_vl/checkpoints/hf-f32",
-               "llava": "parity/llava/checkpoints/clip-llama-hf-f32"}
+from rows import made_with, write_rows
+
+CHECKPOINTS = {
+    "qwen2_vl": "parity/qwen2_vl/checkpoints/hf-f32",
+    "llava": "parity/llava/checkpoints/clip-llama-hf-f32",
+}
 
 
 def said(role, content):
@@ -25,20 +28,44 @@ PROMPTS = {
     "plain text": "What is this?",
     "one user message": [said("user", "What is this?")],
     "system": [said("system", "Be brief."), said("user", "What is this?")],
-    "two turns": [said("system", "Be brief."), said("user", "Hi"), said("assistant", "Hello!"),
-                  said("user", "What is this?")],
+    "two turns": [
+        said("system", "Be brief."),
+        said("user", "Hi"),
+        said("assistant", "Hello!"),
+        said("user", "What is this?"),
+    ],
     "two user strings": ["First.", "Second."],
     "marked picture first": [said("user", MARKED)],
     "marked picture last": [said("user", [TEXT, {"type": "image"}])],
-    "marked in the first turn": [said("user", MARKED), said("assistant", "A cat."), said("user", "And now?")],
-    "marked in both turns": [said("user", MARKED), said("assistant", "A cat."), said("user", MARKED)],
-    "picture between texts": [said("user", [TEXT, {"type": "image"}, {"type": "text", "text": "And why?"}])],
+    "marked in the first turn": [
+        said("user", MARKED),
+        said("assistant", "A cat."),
+        said("user", "And now?"),
+    ],
+    "marked in both turns": [
+        said("user", MARKED),
+        said("assistant", "A cat."),
+        said("user", MARKED),
+    ],
+    "picture between texts": [
+        said("user", [TEXT, {"type": "image"}, {"type": "text", "text": "And why?"}])
+    ],
     "picture address": [said("user", [{"type": "image_url", "image_url": {"url": "a.png"}}, TEXT])],
-    "input_image": [said("user", [{"type": "input_image", "image_url": "a.png"},
-                                  {"type": "input_text", "text": "What?"}])],
+    "input_image": [
+        said(
+            "user",
+            [
+                {"type": "input_image", "image_url": "a.png"},
+                {"type": "input_text", "text": "What?"},
+            ],
+        )
+    ],
     "system parts": [said("system", [{"type": "text", "text": "Be brief."}]), said("user", "Hi")],
-    "assistant parts": [said("user", "Hi"), said("assistant", [{"type": "text", "text": "Hello!"}]),
-                        said("user", "Again")],
+    "assistant parts": [
+        said("user", "Hi"),
+        said("assistant", [{"type": "text", "text": "Hello!"}]),
+        said("user", "Again"),
+    ],
     "empty text": [said("user", "")],
 }
 
@@ -53,14 +80,23 @@ def main(root):
         cases = []
         for name, prompt in PROMPTS.items():
             for pictures in (0, 1, 2):
-                built = apply_chat_template(processor, config, prompt, num_images=pictures, return_messages=True)
+                built = apply_chat_template(
+                    processor, config, prompt, num_images=pictures, return_messages=True
+                )
                 rendered = apply_chat_template(processor, config, prompt, num_images=pictures)
-                cases.append({"name": name, "prompt": prompt, "images": pictures,
-                              "messages": built, "rendered": rendered})
-        rows = ",\n  ".join(json.dumps(case, ensure_ascii=False) for case in cases)
-        (folder / f"{family}.json").write_text(
-            f'{{"made_with": {{"mlx-vlm": "{version("mlx-vlm")}"}}, "checkpoint": "{checkpoint}",\n'
-            f' "cases": [\n  {rows}\n]}}\n')
+                cases.append(
+                    {
+                        "name": name,
+                        "prompt": prompt,
+                        "images": pictures,
+                        "messages": built,
+                        "rendered": rendered,
+                    }
+                )
+        write_rows(
+            folder / f"{family}.json",
+            {"made_with": made_with("mlx-vlm"), "checkpoint": checkpoint, "cases": cases},
+        )
         print(f"{family}: {len(cases)} prompts")
 
 

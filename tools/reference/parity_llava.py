@@ -1,4 +1,4 @@
-"""tests/fixtures/parity/llava: a CLIP tower with a llama decoder, and a SigLIP tower with a qwen2 decoder."""
+"""tests/fixtures/parity/llava: CLIP tower and llama decoder; SigLIP tower and qwen2 decoder."""
 
 import json
 import shutil
@@ -38,15 +38,23 @@ SIGLIP_TEMPLATE = (
 def sidecars(tokenizer, config, image_processor, processor, tokens, template):
     """The small files beside the weights."""
     return {
-        "generation_config.json": {"_from_model_config": True, "bos_token_id": 1, "max_length": 512,
-                                   "eos_token_id": config["text_config"]["eos_token_id"]},
+        "generation_config.json": {
+            "_from_model_config": True,
+            "bos_token_id": 1,
+            "max_length": 512,
+            "eos_token_id": config["text_config"]["eos_token_id"],
+        },
         "preprocessor_config.json": image_processor,
         "processor_config.json": processor,
         "special_tokens_map.json": tokens,
         "tokenizer.json": json.loads(tokenizer.to_str()),
         "tokenizer_config.json": {
-            **tokens, "clean_up_tokenization_spaces": False, "model_max_length": 512,
-            "tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template},
+            **tokens,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": 512,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "chat_template": template,
+        },
     }
 
 
@@ -60,17 +68,33 @@ def clip_llama():
         "pad_token_id": tokenizer.token_to_id("<pad>"),
         "projector_hidden_act": "gelu",
         "text_config": {
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64,
-            "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "num_key_value_heads": 4, "rms_norm_eps": 1e-05, "max_position_embeddings": 512,
-            "bos_token_id": 1, "eos_token_id": 2, "vocab_size": 384, "torch_dtype": "float32",
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": 64,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "rms_norm_eps": 1e-05,
+            "max_position_embeddings": 512,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "vocab_size": 384,
+            "torch_dtype": "float32",
         },
         "tie_word_embeddings": False,
         "torch_dtype": "float32",
         "vision_config": {
-            "model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64,
-            "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
-            "projection_dim": 32, "vocab_size": 384, "hidden_act": "quick_gelu",
+            "model_type": "clip_vision_model",
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+            "projection_dim": 32,
+            "vocab_size": 384,
+            "hidden_act": "quick_gelu",
             "layer_norm_eps": 1e-05,
         },
         "vision_feature_layer": -2,
@@ -78,16 +102,27 @@ def clip_llama():
         "vocab_size": 384,
     }
     image_processor = {
-        "crop_size": {"height": 32, "width": 32}, "do_center_crop": True, "do_convert_rgb": True,
-        "do_normalize": True, "do_rescale": True, "do_resize": True,
+        "crop_size": {"height": 32, "width": 32},
+        "do_center_crop": True,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_processor_type": "CLIPImageProcessor",
         "image_std": [0.26862954, 0.26130258, 0.27577711],
-        "processor_class": "LlavaProcessor", "resample": 3, "rescale_factor": 0.00392156862745098,
+        "processor_class": "LlavaProcessor",
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
         "size": {"shortest_edge": 32},
     }
-    processor = {"image_token": "<image>", "num_additional_image_tokens": 1, "patch_size": 8,
-                 "processor_class": "LlavaProcessor", "vision_feature_select_strategy": "default"}
+    processor = {
+        "image_token": "<image>",
+        "num_additional_image_tokens": 1,
+        "patch_size": 8,
+        "processor_class": "LlavaProcessor",
+        "vision_feature_select_strategy": "default",
+    }
     tokens = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     return config, sidecars(tokenizer, config, image_processor, processor, tokens, CLIP_TEMPLATE)
 
@@ -103,33 +138,62 @@ def siglip_qwen2():
         "pad_token_id": tokenizer.token_to_id("<|endoftext|>"),
         "projector_hidden_act": "gelu",
         "text_config": {
-            "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 64,
-            "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "num_key_value_heads": 1, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
-            "rope_scaling": {"type": "linear", "factor": 2.0}, "max_position_embeddings": 512,
-            "tie_word_embeddings": True, "vocab_size": 304, "use_sliding_window": False,
+            "architectures": ["Qwen2ForCausalLM"],
+            "model_type": "qwen2",
+            "hidden_size": 64,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+            "rms_norm_eps": 1e-06,
+            "rope_theta": 1000000.0,
+            "rope_scaling": {"type": "linear", "factor": 2.0},
+            "max_position_embeddings": 512,
+            "tie_word_embeddings": True,
+            "vocab_size": 304,
+            "use_sliding_window": False,
             "bos_token_id": tokenizer.token_to_id("<|endoftext|>"),
-            "eos_token_id": tokenizer.token_to_id("<|im_end|>"), "torch_dtype": "float32",
+            "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
+            "torch_dtype": "float32",
         },
         "tie_word_embeddings": True,
         "torch_dtype": "float32",
         "vision_config": {
-            "model_type": "siglip_vision_model", "hidden_size": 32, "intermediate_size": 48,
-            "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
-            "hidden_act": "quick_gelu", "layer_norm_eps": 1e-06, "vision_use_head": False,
+            "model_type": "siglip_vision_model",
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+            "hidden_act": "quick_gelu",
+            "layer_norm_eps": 1e-06,
+            "vision_use_head": False,
         },
         "vision_feature_layer": -1,
         "vision_feature_select_strategy": "full",
         "vocab_size": 304,
     }
     image_processor = {
-        "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True,
-        "image_mean": [0.5, 0.5, 0.5], "image_processor_type": "SiglipImageProcessor",
-        "image_std": [0.5, 0.5, 0.5], "processor_class": "LlavaProcessor", "resample": 3,
-        "rescale_factor": 0.00392156862745098, "size": {"height": 32, "width": 32},
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_processor_type": "SiglipImageProcessor",
+        "image_std": [0.5, 0.5, 0.5],
+        "processor_class": "LlavaProcessor",
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"height": 32, "width": 32},
     }
-    processor = {"image_token": "<image>", "num_additional_image_tokens": 0, "patch_size": 8,
-                 "processor_class": "LlavaProcessor", "vision_feature_select_strategy": "full"}
+    processor = {
+        "image_token": "<image>",
+        "num_additional_image_tokens": 0,
+        "patch_size": 8,
+        "processor_class": "LlavaProcessor",
+        "vision_feature_select_strategy": "full",
+    }
     tokens = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
     return config, sidecars(tokenizer, config, image_processor, processor, tokens, SIGLIP_TEMPLATE)
 
@@ -157,7 +221,11 @@ def cases():
         "clip_one_picture_4bit": ("clip-llama-mlx-4bit-8bit", user, one),
         "siglip_one_picture": ("siglip-qwen2-mlx-f32", user, one),
         "siglip_two_pictures": ("siglip-qwen2-mlx-f32", user, two),
-        "siglip_tall_picture": ("siglip-qwen2-mlx-f32", user, {"picture.png": test_picture(7, 150, 6)}),
+        "siglip_tall_picture": (
+            "siglip-qwen2-mlx-f32",
+            user,
+            {"picture.png": test_picture(7, 150, 6)},
+        ),
     }
 
 
@@ -167,8 +235,14 @@ def main(root):
     checkpoints = folder / "checkpoints"
     config, files = clip_llama()
     write_hugging_face(checkpoints / "clip-llama-hf-f32", config, files, str, SEED, extra=buffers())
-    write_mlx(checkpoints / "clip-llama-hf-f32", checkpoints / "clip-llama-mlx-4bit-8bit",
-              dtype="bfloat16", quantize=True, q_group_size=64, quant_predicate="mixed_4_8")
+    write_mlx(
+        checkpoints / "clip-llama-hf-f32",
+        checkpoints / "clip-llama-mlx-4bit-8bit",
+        dtype="bfloat16",
+        quantize=True,
+        q_group_size=64,
+        quant_predicate="mixed_4_8",
+    )
     config, files = siglip_qwen2()
     with tempfile.TemporaryDirectory() as scratch:
         write_hugging_face(Path(scratch) / "hf", config, files, str, SEED)

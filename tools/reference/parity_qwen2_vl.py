@@ -58,31 +58,55 @@ def sidecars(tokenizer):
         "use_cache": True,
         "use_sliding_window": False,
         "vision_config": {
-            "depth": 2, "embed_dim": 32, "mlp_ratio": 2, "num_heads": 2, "in_chans": 3,
-            "hidden_size": 64, "patch_size": 8, "spatial_merge_size": 2, "spatial_patch_size": 8,
-            "temporal_patch_size": 2, "model_type": "qwen2_vl",
+            "depth": 2,
+            "embed_dim": 32,
+            "mlp_ratio": 2,
+            "num_heads": 2,
+            "in_chans": 3,
+            "hidden_size": 64,
+            "patch_size": 8,
+            "spatial_merge_size": 2,
+            "spatial_patch_size": 8,
+            "temporal_patch_size": 2,
+            "model_type": "qwen2_vl",
         },
         "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
         "vocab_size": 320,
     }
     return config, {
         "generation_config.json": {
-            "bos_token_id": config["bos_token_id"], "pad_token_id": number("<|endoftext|>"),
-            "do_sample": True, "temperature": 0.01, "top_k": 1, "top_p": 0.001,
+            "bos_token_id": config["bos_token_id"],
+            "pad_token_id": number("<|endoftext|>"),
+            "do_sample": True,
+            "temperature": 0.01,
+            "top_k": 1,
+            "top_p": 0.001,
             "eos_token_id": [number("<|im_end|>"), number("<|endoftext|>")],
         },
         "preprocessor_config.json": {
-            "min_pixels": 768, "max_pixels": 2304, "patch_size": 8, "temporal_patch_size": 2,
-            "merge_size": 2, "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "min_pixels": 768,
+            "max_pixels": 2304,
+            "patch_size": 8,
+            "temporal_patch_size": 2,
+            "merge_size": 2,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
             "image_std": [0.26862954, 0.26130258, 0.27577711],
-            "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2VLProcessor",
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "processor_class": "Qwen2VLProcessor",
         },
         "tokenizer.json": json.loads(tokenizer.to_str()),
         "tokenizer_config.json": {
-            "add_prefix_space": False, "bos_token": None, "eos_token": "<|im_end|>",
-            "pad_token": "<|endoftext|>", "unk_token": None, "split_special_tokens": False,
-            "clean_up_tokenization_spaces": False, "errors": "replace", "model_max_length": 512,
-            "tokenizer_class": "PreTrainedTokenizerFast", "chat_template": CHAT_TEMPLATE,
+            "add_prefix_space": False,
+            "bos_token": None,
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|endoftext|>",
+            "unk_token": None,
+            "split_special_tokens": False,
+            "clean_up_tokenization_spaces": False,
+            "errors": "replace",
+            "model_max_length": 512,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "chat_template": CHAT_TEMPLATE,
         },
     }
 
@@ -98,8 +122,11 @@ def cases():
     one = {"picture.png": test_picture(45, 37, 1)}
     return {
         "one_picture": ("hf-f32", user, one),
-        "two_pictures": ("hf-f32", user,
-                         {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}),
+        "two_pictures": (
+            "hf-f32",
+            user,
+            {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)},
+        ),
         "tiny_picture": ("hf-f32", user, {"picture.png": test_picture(1, 1, 4)}),
         "wide_picture": ("hf-f32", user, {"picture.png": test_picture(190, 9, 5)}),
         "tall_picture": ("hf-f32", user, {"picture.png": test_picture(7, 150, 6)}),
@@ -115,10 +142,18 @@ def main(root):
     shutil.rmtree(folder, ignore_errors=True)
     config, files = sidecars(byte_level_bpe(312))
     checkpoints = folder / "checkpoints"
-    write_hugging_face(checkpoints / "hf-f32", config, files, to_hf_name, SEED, shards=2, bf16_values=True)
+    write_hugging_face(
+        checkpoints / "hf-f32", config, files, to_hf_name, SEED, shards=2, bf16_values=True
+    )
     write_mlx(checkpoints / "hf-f32", checkpoints / "mlx-bf16", dtype="bfloat16")
-    write_mlx(checkpoints / "hf-f32", checkpoints / "mlx-4bit", dtype="bfloat16", quantize=True,
-              q_group_size=64, q_bits=4)
+    write_mlx(
+        checkpoints / "hf-f32",
+        checkpoints / "mlx-4bit",
+        dtype="bfloat16",
+        quantize=True,
+        q_group_size=64,
+        q_bits=4,
+    )
     for name, (checkpoint, ask, pictures) in cases().items():
         write_case(folder, checkpoint, name, ask, pictures, SEED)
 

@@ -14,7 +14,7 @@ def noise(width, height, seed):
 
 
 def gradient(width, height):
-    """Smooth ramps, with one hard edge, on which the outer lobes of bicubic and Lanczos overshoot."""
+    """Ramps with one hard edge, on which the outer lobes of bicubic and Lanczos overshoot."""
     y, x = np.mgrid[0:height, 0:width]
     red = 255 * x // max(width - 1, 1)
     green = 255 * y // max(height - 1, 1)

@@ -1,20 +1,22 @@
-"""tests/fixtures/pillow/resize: what Pillow's Image.resize gives, by SHA-256, and in full for some."""
+"""tests/fixtures/pillow/resize: what Pillow's resize gives, by SHA-256, some in full."""
 
 import hashlib
-import json
 import shutil
 import sys
 from pathlib import Path
 
-import PIL
 from PIL import Image
 
 from pictures import formula, gradient, noise
+from rows import made_with, write_rows
 
 FILTERS = {
-    "nearest": Image.Resampling.NEAREST, "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR, "hamming": Image.Resampling.HAMMING,
-    "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
 }
 TARGETS = {
     "noise_1x1": [(1, 1), (5, 3), (28, 28)],
@@ -24,7 +26,15 @@ TARGETS = {
     "gradient_33x57": [(33, 57), (28, 56), (32, 32), (99, 171), (7, 11), (33, 20), (336, 336)],
     "noise_64x48": [(32, 24), (63, 47), (128, 96), (224, 168), (3, 200)],
     "gradient_100x3": [(28, 28), (50, 3), (100, 6), (7, 1)],
-    "formula_1021x767": [(336, 336), (252, 189), (1008, 756), (1021, 28), (28, 767), (384, 384), (1, 1)],
+    "formula_1021x767": [
+        (336, 336),
+        (252, 189),
+        (1008, 756),
+        (1021, 28),
+        (28, 767),
+        (384, 384),
+        (1, 1),
+    ],
 }
 SHOWN_UP_TO = 700  # pixels: outputs no larger than this may be stored in full
 
@@ -49,15 +59,18 @@ def main(root):
         for width, height in targets:
             for filter_name, resample in FILTERS.items():
                 output = Image.fromarray(pixels).resize((width, height), resample).tobytes()
-                case = {"source": name, "width": width, "height": height, "filter": filter_name,
-                        "sha256": hashlib.sha256(output).hexdigest()}
+                case = {
+                    "source": name,
+                    "width": width,
+                    "height": height,
+                    "filter": filter_name,
+                    "sha256": hashlib.sha256(output).hexdigest(),
+                }
                 if width * height <= SHOWN_UP_TO and len(cases) % 7 == 0:
                     case["full"] = f"{name}_to_{width}x{height}_{filter_name}.rgb"
                     (folder / case["full"]).write_bytes(output)
                 cases.append(case)
-    lines = ",\n    ".join(json.dumps(case) for case in cases)
-    (folder / "cases.json").write_text(
-        f'{{\n  "pillow": "{PIL.__version__}",\n  "cases": [\n    {lines}\n  ]\n}}\n')
+    write_rows(folder / "cases.json", {"made_with": made_with("pillow"), "cases": cases})
     print(f"{len(cases)} resizes, {sum('full' in case for case in cases)} of them in full")
 
 

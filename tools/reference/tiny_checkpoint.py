@@ -1,4 +1,4 @@
-"""Tiny checkpoints with every parameter random, written in the Hugging Face and in the MLX layout."""
+"""Tiny checkpoints, every parameter random, in the Hugging Face and in the MLX layout."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ SPREAD = 0.6  # so that some tokens win clearly, as they do in a trained model
 
 
 def random_parameter(name, shape, seed, bf16_values):
-    """Norm weights lie about 1, biases and tables are not zero, and no row of the output head is like another."""
+    """Norms lie about 1, biases and tables are not zero, no two rows of the head are alike."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     values = rng.standard_normal(shape)
     if name.endswith("weight") and any(part in name.split(".")[-2] for part in NORMS):
@@ -32,7 +32,9 @@ def random_parameter(name, shape, seed, bf16_values):
         if "embed_tokens" in name or "lm_head" in name:
             values *= np.exp(SPREAD * rng.standard_normal((shape[0], 1)))
         if "o_proj" in name or "down_proj" in name:
-            values *= 3  # layers matter more than the token itself, or greedy text repeats one token
+            values *= (
+                3  # layers matter more than the token itself, or greedy text repeats one token
+            )
     values = values.astype(np.float32)
     if bf16_values:
         values = np.array(mx.array(values).astype(mx.bfloat16).astype(mx.float32))
@@ -53,8 +55,9 @@ def write_json(path, value):
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_hugging_face(folder, config, sidecars, to_hf_name, seed, shards=1, bf16_values=False,
-                       extra=None):
+def write_hugging_face(
+    folder, config, sidecars, to_hf_name, seed, shards=1, bf16_values=False, extra=None
+):
     """config.json and friends, and weights under PyTorch names with PyTorch convolution order."""
     folder.mkdir(parents=True)
     for name, content in {"config.json": config, **sidecars}.items():
@@ -74,12 +77,14 @@ def write_hugging_face(folder, config, sidecars, to_hf_name, seed, shards=1, bf1
     weight_map = {}
     for index in range(shards):
         file = f"model-{index + 1:05d}-of-{shards:05d}.safetensors"
-        part = names[index * len(names) // shards:(index + 1) * len(names) // shards]
+        part = names[index * len(names) // shards : (index + 1) * len(names) // shards]
         save_file({name: tensors[name] for name in part}, folder / file, metadata={"format": "pt"})
         weight_map.update({name: file for name in part})
     total = sum(value.nbytes for value in tensors.values())
-    write_json(folder / "model.safetensors.index.json",
-               {"metadata": {"total_size": total}, "weight_map": weight_map})
+    write_json(
+        folder / "model.safetensors.index.json",
+        {"metadata": {"total_size": total}, "weight_map": weight_map},
+    )
 
 
 def write_mlx(source, folder, **options):

@@ -1,4 +1,4 @@
-"""Small tokenizers, trained on a few lines of text held here, in the layouts that real checkpoints use."""
+"""Small tokenizers, trained on the few lines below, in the layouts of real checkpoints."""
 
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -25,8 +25,14 @@ QWEN2_SPLIT = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 QWEN2_SPECIAL = [
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
-    "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
 ]
 
 
@@ -35,18 +41,22 @@ def special(text):
 
 
 def byte_level_bpe(vocabulary, specials=QWEN2_SPECIAL):
-    """As Qwen2 ships it: NFC, the GPT-4 style split, byte-level BPE, special tokens after the vocabulary."""
+    """As Qwen2 ships it: NFC, GPT-4 style split, byte-level BPE, special tokens last."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(specials), show_progress=False,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+        vocab_size=vocabulary - len(specials),
+        show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.add_special_tokens([special(text) for text in specials])
     return tokenizer
@@ -55,17 +65,27 @@ def byte_level_bpe(vocabulary, specials=QWEN2_SPECIAL):
 def sentencepiece_bpe(vocabulary, specials=()):
     """As Llama 2 ships it: Prepend and Replace normaliser, byte fallback, <s> put in front."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence([
-        normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
-    tokenizer.decoder = decoders.Sequence([
-        decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(),
-        decoders.Strip(" ", 1, 0)])
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
     head = ["<unk>", "<s>", "</s>"]
     byte_tokens = [f"<0x{value:02X}>" for value in range(256)]
     latin = sorted(set("".join(CORPUS[:6] + CORPUS[11:]).replace(" ", "")) | {"\u2581"})
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(specials), show_progress=False, initial_alphabet=latin,
-        limit_alphabet=len(latin), special_tokens=head + byte_tokens)
+        vocab_size=vocabulary - len(specials),
+        show_progress=False,
+        initial_alphabet=latin,
+        limit_alphabet=len(latin),
+        special_tokens=head + byte_tokens,
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Split("\u2581", "merged_with_next")
     tokenizer.train_from_iterator([text.replace("\n", " ") for text in CORPUS[:6]], trainer)
     tokenizer.pre_tokenizer = None
@@ -81,7 +101,10 @@ def plain_byte_tokens(tokenizer, head, specials):
     tokenizer = Tokenizer.from_str(json.dumps(content))
     tokenizer.add_special_tokens([special(text) for text in specials])
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))])
+        single="<s> $A",
+        pair="<s> $A <s> $B",
+        special_tokens=[("<s>", tokenizer.token_to_id("<s>"))],
+    )
     return tokenizer
 
 
@@ -92,10 +115,15 @@ def unigram(vocabulary):
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocabulary, show_progress=False, unk_token="<unk>",
-        special_tokens=["<pad>", "</s>", "<unk>"])
+        vocab_size=vocabulary,
+        show_progress=False,
+        unk_token="<unk>",
+        special_tokens=["<pad>", "</s>", "<unk>"],
+    )
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>",
-        special_tokens=[("</s>", tokenizer.token_to_id("</s>"))])
+        single="$A </s>",
+        pair="$A </s> $B </s>",
+        special_tokens=[("</s>", tokenizer.token_to_id("</s>"))],
+    )
     return tokenizer
