@@ -1,5 +1,9 @@
 """Small tokenizers, trained on the few lines below, in the layouts of real checkpoints."""
 
+import json
+import math
+from collections import Counter
+
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -94,8 +98,6 @@ def sentencepiece_bpe(vocabulary, specials=()):
 
 def plain_byte_tokens(tokenizer, head, specials):
     """The trainer marks byte tokens as special; in a real file they are ordinary vocabulary."""
-    import json
-
     content = json.loads(tokenizer.to_str())
     content["added_tokens"] = [t for t in content["added_tokens"] if t["content"] in head]
     tokenizer = Tokenizer.from_str(json.dumps(content))
@@ -110,20 +112,32 @@ def plain_byte_tokens(tokenizer, head, specials):
 
 def unigram(vocabulary):
     """A Unigram model with a Metaspace decoder, which has no streaming form of its own."""
-    tokenizer = Tokenizer(models.Unigram())
+    tokenizer = Tokenizer(models.Unigram(unigram_pieces(vocabulary), unk_id=2))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=vocabulary,
-        show_progress=False,
-        unk_token="<unk>",
-        special_tokens=["<pad>", "</s>", "<unk>"],
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.add_special_tokens([special("<pad>"), special("</s>"), special("<unk>")])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>",
         pair="$A </s> $B </s>",
         special_tokens=[("</s>", tokenizer.token_to_id("</s>"))],
     )
     return tokenizer
+
+
+def unigram_pieces(count):
+    """All characters, and the pieces of words that occur most: the trainer's own choice varies."""
+    words = [f"\u2581{word}" for text in CORPUS for word in text.split()]
+    pieces = Counter(
+        word[start:end]
+        for word in words
+        for start in range(len(word))
+        for end in range(start + 1, min(start + 7, len(word)) + 1)
+    )
+    characters = [piece for piece in pieces if len(piece) == 1]
+    longer = [piece for piece in pieces if len(piece) > 1]
+    longer.sort(key=lambda piece: (-pieces[piece] * len(piece), piece))
+    chosen = sorted(characters) + longer[: count - len(characters) - 3]
+    total = sum(pieces.values())
+    scores = [(piece, round(math.log(pieces[piece] / total), 4)) for piece in chosen]
+    return [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)] + scores
