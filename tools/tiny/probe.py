@@ -54,7 +54,7 @@ def table(model, packer, mix, each=24, seed=HELD_OUT) -> str:
              "word", "line", "point", "click", "absent"]
     for _ in range(each * 60):
         size = PROBE_SIZES[sum(have.values()) % len(PROBE_SIZES)]
-        scene = scenes.make_scene(rng, {k: 1 for k in scenes.COMPOSERS}, size)
+        scene = scenes.make_scene(rng, {k: 1 for k in ("single", "several", "count", "text", "buttons")}, size)
         for question in questions.ask(rng, scene, 9):
             if question.kind in kinds and have[question.kind] < each:
                 have[question.kind] += 1

@@ -27,7 +27,7 @@ def ask_object(rng, scene):
     things = [t for t in scene.things if t.kind in ("emoji", "shape")]
     if not things or len(things) != len(scene.things):
         return None
-    if len({t.name for t in things}) != len(things):
+    if len({t.name for t in things}) != len(things) or len(things) > 4:
         return None
     if len(things) == 1:
         prompt = rng.choice(["What is this?", "What is this?", "What is in the picture?",
@@ -159,6 +159,7 @@ WANTED = {  # how often each kind of question is tried, by kind of scene
     "count": ["count", "count", "count", "point", "relation"],
     "text": ["word", "word", "word", "colour"],
     "buttons": ["click", "click", "click", "colour", "button"],
+    "page": [],
 }
 
 

@@ -314,6 +314,56 @@ def text_scene(rng, size, lines=None, longest=7) -> Scene:
     return Scene(picture, things, "text")
 
 
+def crowd_scene(rng, size) -> Scene:
+    """Many different things in a loose grid: much to learn from one picture."""
+    picture = background(rng, size)
+    columns = rng.randint(2, 4)
+    pitch = size[0] / columns
+    lines = max(1, round(size[1] / pitch))
+    tall = size[1] / lines
+    names = rng.sample(words.THINGS, min(columns * lines, len(words.THINGS)))
+    if rng.random() < .4:
+        names = [rng.choice(words.SHAPES) if rng.random() < .4 else n for n in names]
+    things = []
+    for i, name in enumerate(names):
+        if rng.random() < .1:
+            continue
+        side = min(pitch, tall) * rng.uniform(.65, .98)
+        x = (i % columns + .5) * pitch + rng.uniform(-.5, .5) * (pitch - side)
+        y = (i // columns + .5) * tall + rng.uniform(-.5, .5) * (tall - side)
+        things.append(draw_thing(rng, picture, name, (x, y), side))
+    return Scene(picture, things, "several")
+
+
+def page_scene(rng, size) -> Scene:
+    """Lines of text, one or two words each, in one font: many letters in one picture."""
+    picture = background(rng, size)
+    unit = unit_of(size)
+    path, font_size = rng.choice(FONTS), rng.uniform(25, 44) * unit
+    font = font_of(path, round(font_size))
+    spacing = rng.choice([0, 0, .06, .14]) * font_size
+    ground = ground_at(picture, (0, 0, *size))
+    colour = contrasting_colour(rng, ground)
+    lines = max(1, int(size[1] / (font_size * rng.uniform(1.0, 1.4))))
+    things = []
+    for line in range(lines):
+        left = rng.uniform(0, .3 * font_size)
+        for _ in range(3):
+            text = in_case(rng, make_word(rng, 7))
+            wide = sum(font.getlength(c) + spacing for c in text)
+            if left + wide > size[0]:
+                continue
+            y = size[1] * (line + .5) / lines
+            thing = draw_text(rng, picture, text, (left + wide / 2, y), path, font_size,
+                              words.COLOURS[colour], spacing)
+            thing.colour = colour
+            things.append(thing)
+            left += wide + rng.uniform(.4, 1.2) * font_size
+            if rng.random() < .15:
+                colour = contrasting_colour(rng, ground)
+    return Scene(picture, things, "page")
+
+
 def button_scene(rng, size) -> Scene:
     """One to four buttons with labels, as a dialogue has them."""
     picture = background(rng, size)
@@ -351,7 +401,7 @@ def button_scene(rng, size) -> Scene:
 
 COMPOSERS = {
     "single": single_scene, "several": several_scene, "count": count_scene, "text": text_scene,
-    "buttons": button_scene,
+    "buttons": button_scene, "crowd": crowd_scene, "page": page_scene,
 }
 
 

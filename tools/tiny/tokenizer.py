@@ -81,8 +81,6 @@ def padded_size(tokenizer: Tokenizer) -> int:
 def save(tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     vocab = tokenizer.get_vocab(with_added_tokens=False)
-    (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
     named = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",

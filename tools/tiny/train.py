@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / "build" / "tiny"
 DENSE = {"class": len(words.CLASSES), "colour": len(words.COLOUR_NAMES), "offset": 2,
          "letter": 2 * 27, "slot": 2 * data.LETTER_SLOTS}
+TOWER_MIX = {"crowd": .5, "page": .4, "buttons": .1}  # while only the tower learns
 FIRST_MIX = {"single": .2, "several": .27, "count": .15, "text": .26, "buttons": .12}
 
 
@@ -185,7 +186,7 @@ class Trainer:
                                  1 - keep)
         self.step += 1
         for name, value in losses.items():
-            value = float(value)
+            value = value.item()
             if name[0] != "%" or value > 0:
                 self.smooth[name] = .97 * self.smooth.get(name, value) + .03 * value
         return rate
@@ -197,7 +198,7 @@ class Trainer:
         last_log = last_save = last_probe = time.time()
         mix, weights, told = self.settings()
         with_text = self.spent >= options.vision_minutes * 60
-        stream = self.batches(mix if with_text else {**mix, "text": mix["text"] * 2}, with_text)
+        stream = self.batches(mix if with_text else TOWER_MIX, with_text)
         logged_step = self.step
         while self.spent < budget:
             self.spent = before + time.time() - started
@@ -215,11 +216,11 @@ class Trainer:
                 self.save()
                 last_save = now
                 new_mix, weights, told = self.settings()
-                if new_mix != mix:
+                if with_text and new_mix != mix:
                     mix, stream = new_mix, self.batches(new_mix, with_text)
                     print("new mix", mix, flush=True)
             if with_text and now - last_probe > options.probe_minutes * 60:
-                print(probe.table(self.average, self.packer, mix, each=told.get("probe", 24)), flush=True)
+                print(probe.table(self.average, self.packer, mix, each=told.get("probe", 16)), flush=True)
                 last_probe = time.time()
         self.save()
 
