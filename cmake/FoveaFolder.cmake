@@ -2,13 +2,14 @@
 #
 # One static library fovea_NAME for src/NAME. SOURCES are listed by hand (tools/tidy reports a file
 # that is in no list); tests beside the code are globbed, so that none can be forgotten. DEPS are
-# other folders, LIBS third-party targets that stay private to this folder.
+# other folders, LIBS third-party targets that stay private to this folder, PUBLIC_LIBS those whose
+# headers our headers name (MLX).
 function(fovea_folder NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LIBS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LIBS;PUBLIC_LIBS" ${ARGN})
   set(target fovea_${NAME})
   add_library(${target} STATIC ${ARG_SOURCES})
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/src)
-  target_link_libraries(${target} PUBLIC fovea_format PRIVATE fovea_flags ${ARG_LIBS})
+  target_link_libraries(${target} PUBLIC fovea_format ${ARG_PUBLIC_LIBS} PRIVATE fovea_flags ${ARG_LIBS})
   foreach(dep IN LISTS ARG_DEPS)
     target_link_libraries(${target} PUBLIC fovea_${dep})
   endforeach()
@@ -22,7 +23,7 @@ function(fovea_folder NAME)
   endif()
   add_executable(${NAME}_test ${tests})
   target_link_libraries(${NAME}_test
-    PRIVATE ${target} fovea_flags fovea_test_support GTest::gtest_main GTest::gmock ${ARG_TEST_LIBS} ${ARG_LIBS})
+    PRIVATE ${target} fovea_flags fovea_test_support GTest::gtest_main GTest::gmock ${ARG_LIBS})
   gtest_discover_tests(${NAME}_test TEST_PREFIX ${NAME}. DISCOVERY_MODE PRE_TEST
     PROPERTIES TIMEOUT 300)
 endfunction()

@@ -1,0 +1,38 @@
+// Threads that wait for loops to share. One pool for the process, made on first use; workers spin
+// for some microseconds after a job, since the next one usually follows at once, then park.
+#pragma once
+
+#include <functional>
+
+namespace fovea {
+
+class ThreadPool {
+ public:
+  // The process's pool. Its size is FOVEA_THREADS, else the number of processors this process may
+  // run on.
+  static ThreadPool& instance();
+
+  // A bad FOVEA_THREADS or a number outside [1, 256] is Error(kInvalidArgument). Takes effect when
+  // called before the first use of instance().
+  static void set_thread_count(int threads);
+
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return threads_; }
+
+  // Calls task(i) for every i in [0, tasks), on the caller and the workers, and returns when all
+  // are done. The first exception is thrown again here; the tasks that had not begun are then
+  // skipped. One loop runs at a time; a second caller waits. A task must not call run().
+  void run(int tasks, const std::function<void(int)>& task);
+
+ private:
+  struct State;
+  void work();
+  State* state_;
+  int threads_;
+};
+
+}  // namespace fovea

@@ -1,0 +1,69 @@
+#include "kernels/isa/isa.h"
+
+#include <array>
+#include <cstdlib>
+#include <string>
+
+#include "base/error.h"
+#include "kernels/isa/variants.h"
+
+namespace fovea::kernels::isa {
+namespace {
+
+bool always() { return true; }
+
+#if defined(__x86_64__)
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+#endif
+
+struct Variant {
+  const Table& (*table)();
+  bool (*runs_here)();
+};
+
+// Worst first. AVX-512 with VNNI, AMX and NEON will be rows here.
+constexpr std::array kVariants = {
+    Variant{scalar_table, always},
+#if defined(__x86_64__)
+    Variant{avx2_table, has_avx2},
+#endif
+};
+
+const Table& choose() {
+  const char* wanted = std::getenv("FOVEA_ISA");
+  if (!wanted || !*wanted) {
+    const Table* best = nullptr;
+    for (const auto& variant : kVariants) {
+      if (variant.runs_here()) best = &variant.table();
+    }
+    return *best;
+  }
+  if (const Table* found = find_table(wanted)) return *found;
+  std::string names;
+  for (const auto& variant : kVariants) {
+    if (!variant.runs_here()) continue;
+    names += (names.empty() ? "" : ", ") + std::string(variant.table().name);
+  }
+  fail(ErrorKind::kInvalidArgument,
+       "[FOVEA_ISA] expected an instruction set that this processor runs ({}) but got '{}'", names,
+       wanted);
+}
+
+}  // namespace
+
+const Table& table() {
+  static const Table& chosen = choose();
+  return chosen;
+}
+
+const Table* find_table(std::string_view name) {
+  for (const auto& variant : kVariants) {
+    if (variant.table().name == name) return variant.runs_here() ? &variant.table() : nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace fovea::kernels::isa

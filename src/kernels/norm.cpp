@@ -1,0 +1,63 @@
+#include "kernels/norm.h"
+
+#include "base/error.h"
+#include "kernels/isa/isa.h"
+#include "kernels/op.h"
+#include "mlx/fast.h"
+#include "mlx/ops.h"
+
+namespace fovea::kernels {
+namespace {
+
+constexpr int kRowGrain = 8;
+
+mx::array checked_weight(const mx::array& x, const mx::array& weight) {
+  if (weight.ndim() != 1 || x.ndim() == 0 || weight.shape(0) != x.shape(-1)) {
+    fail(ErrorKind::kInvalidData, "[norm] expected a weight of x's last size but got {} for x {}",
+         shape_text(weight), shape_text(x));
+  }
+  return mx::astype(weight, mx::float32);
+}
+
+int row_count(const mx::array& x) { return static_cast<int>(x.size()) / std::max(1, x.shape(-1)); }
+
+}  // namespace
+
+mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps) {
+  const int n = x.shape(-1);
+  const auto run = [n, eps, rows = row_count(x)](const Arrays& in, float* y) {
+    const Floats values(in[0]);
+    const Floats scale(in[1]);
+    parallel_for(rows, kRowGrain, [&](int begin, int end) {
+      for (int64_t r = begin; r < end; ++r) {
+        isa::table().rms_norm(values.data() + r * n, scale.data(), eps, n, y + r * n);
+      }
+    });
+  };
+  const auto fallback = [eps](const Arrays& in) { return mx::fast::rms_norm(in[0], in[1], eps); };
+  return make_op({"fovea::rms_norm", x.shape(), run, fallback},
+                 {mx::astype(x, mx::float32), checked_weight(x, weight)});
+}
+
+mx::array layer_norm(const mx::array& x, const mx::array& weight, const mx::array& bias,
+                     float eps) {
+  const int n = x.shape(-1);
+  const auto run = [n, eps, rows = row_count(x)](const Arrays& in, float* y) {
+    const Floats values(in[0]);
+    const Floats scale(in[1]);
+    const Floats shift(in[2]);
+    parallel_for(rows, kRowGrain, [&](int begin, int end) {
+      for (int64_t r = begin; r < end; ++r) {
+        isa::table().layer_norm(values.data() + r * n, scale.data(), shift.data(), eps, n,
+                                y + r * n);
+      }
+    });
+  };
+  const auto fallback = [eps](const Arrays& in) {
+    return mx::fast::layer_norm(in[0], in[1], in[2], eps);
+  };
+  return make_op({"fovea::layer_norm", x.shape(), run, fallback},
+                 {mx::astype(x, mx::float32), checked_weight(x, weight), checked_weight(x, bias)});
+}
+
+}  // namespace fovea::kernels

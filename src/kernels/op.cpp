@@ -1,0 +1,111 @@
+#include "kernels/op.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "kernels/check.h"
+#include "mlx/allocator.h"
+#include "mlx/backend/cpu/encoder.h"
+#include "mlx/ops.h"
+#include "mlx/primitives.h"
+#include "mlx/transforms.h"
+#include "mlx/utils.h"
+
+namespace fovea::kernels {
+namespace {
+
+class KernelPrimitive : public mx::Primitive {
+ public:
+  KernelPrimitive(mx::Stream stream, Op op) : Primitive(stream), op_(std::move(op)) {}
+
+  void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
+    auto& out = outputs[0];
+    out.set_data(mx::allocator::malloc(out.nbytes()));
+    Arrays held;
+    for (const auto& input : inputs) held.push_back(mx::array::unsafe_weak_copy(input));
+    auto& encoder = mx::cpu::get_command_encoder(stream());
+    encoder.dispatch(
+        [run = op_.run, held = std::move(held), to = out.data<float>()] { run(held, to); });
+  }
+
+  void eval_gpu(const Arrays&, Arrays&) override {
+    // make_op gives other devices the fallback.
+    throw std::logic_error("a CPU kernel was asked to run on another device");
+  }
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const std::vector<int>& argnums,
+             const Arrays&) override {
+    Arrays wanted;
+    for (const int i : argnums) wanted.push_back(primals[static_cast<size_t>(i)]);
+    const auto outer = [&](const Arrays& chosen) {
+      Arrays all = primals;
+      for (size_t i = 0; i < argnums.size(); ++i) all[static_cast<size_t>(argnums[i])] = chosen[i];
+      return Arrays{op_.fallback(all)};
+    };
+    return mx::vjp(outer, wanted, cotangents).second;
+  }
+
+  const char* name() const override { return op_.name; }
+  bool is_equivalent(const mx::Primitive&) const override { return false; }
+
+ private:
+  Op op_;
+};
+
+}  // namespace
+
+mx::array make_op(Op op, Arrays inputs) {
+  const auto stream = mx::default_stream(mx::default_device());
+  if (stream.device != mx::Device::cpu) return op.fallback(inputs);
+  const char* name = op.name;
+  const auto fallback = op.fallback;
+  mx::Shape shape = op.shape;
+  mx::array out(std::move(shape), mx::float32,
+                std::make_shared<KernelPrimitive>(stream, std::move(op)), inputs);
+  if (checks_on()) compare_with_fallback(name, out, fallback(inputs));
+  return out;
+}
+
+Floats::Floats(const mx::array& a) {
+  if (a.flags().row_contiguous) {
+    data_ = a.data<float>();
+    return;
+  }
+  copy_.resize(a.size());
+  std::vector<int> index(a.ndim(), 0);
+  const float* base = a.data<float>();
+  for (float& value : copy_) {
+    int64_t at = 0;
+    for (size_t axis = 0; axis < index.size(); ++axis) at += index[axis] * a.strides()[axis];
+    value = base[at];
+    for (size_t axis = index.size(); axis-- > 0;) {
+      if (++index[axis] < a.shape(static_cast<int>(axis))) break;
+      index[axis] = 0;
+    }
+  }
+  data_ = copy_.data();
+}
+
+void parallel_for(int count, int grain, const std::function<void(int, int)>& body) {
+  auto& pool = ThreadPool::instance();
+  const int pieces = std::clamp(count / std::max(1, grain), 1, pool.size() * 4);
+  if (pieces == 1 || pool.size() == 1) return body(0, count);
+  pool.run(pieces, [&](int piece) {
+    const auto at = [&](int i) { return static_cast<int>(int64_t{count} * i / pieces); };
+    body(at(piece), at(piece + 1));
+  });
+}
+
+std::string shape_text(const mx::array& a) {
+  return fmt::format("[{}]", fmt::join(a.shape().begin(), a.shape().end(), ", "));
+}
+
+std::string dtype_text(const mx::array& a) {
+  std::ostringstream text;
+  text << a.dtype();
+  return text.str();
+}
+
+}  // namespace fovea::kernels

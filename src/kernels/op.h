@@ -1,0 +1,53 @@
+// The pattern of every hot op: validate, then make one node of the MLX graph that runs our kernel
+// on the CPU and carries the same computation in plain MLX ops. That fallback serves other devices,
+// gives the gradient, and is what tests and --check-kernels compare with. Engine thread only.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "mlx/array.h"
+
+namespace fovea::kernels {
+
+namespace mx = mlx::core;
+
+using Arrays = std::vector<mx::array>;
+
+struct Op {
+  const char* name;
+  mx::Shape shape;  // of the float32 output
+  // Fills the output (row-major, allocated) from the inputs, which are evaluated and may be
+  // strided. Runs on MLX's stream thread; must not throw.
+  std::function<void(const Arrays& inputs, float* output)> run;
+  std::function<mx::array(const Arrays& inputs)> fallback;
+};
+
+// The op's output for these inputs. While checks are on (check.h) kernel and fallback both run now
+// and are compared.
+mx::array make_op(Op op, Arrays inputs);
+
+// A row-major float view of an evaluated float32 array: the array's own memory when it is laid out
+// so, else a copy.
+class Floats {
+ public:
+  explicit Floats(const mx::array& a);
+  const float* data() const { return data_; }
+
+ private:
+  std::vector<float> copy_;
+  const float* data_;
+};
+
+// Calls body(begin, end) over [0, count) in parallel, in pieces of at least `grain`. What a piece
+// holds must not matter to the result.
+void parallel_for(int count, int grain, const std::function<void(int, int)>& body);
+
+// "[2, 3]", for error messages.
+std::string shape_text(const mx::array& a);
+
+// "float32", for error messages.
+std::string dtype_text(const mx::array& a);
+
+}  // namespace fovea::kernels
