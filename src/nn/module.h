@@ -16,6 +16,7 @@ class Visitor {
  public:
   virtual ~Visitor() = default;
   // `name` is relative to the module; a parameter's full name is the dotted path from the root.
+  // Before loading, `value` has the shape that the config asks for.
   virtual void parameter(const std::string& name, mx::array& value) = 0;
   virtual void child(const std::string& name, Module& module) = 0;
 };
@@ -24,6 +25,24 @@ class Module {
  public:
   virtual ~Module() = default;
   virtual void visit(Visitor& visitor) = 0;
+};
+
+// Walks a whole tree and calls `see` with the full name of every parameter.
+template <typename See>
+class TreeVisitor : public Visitor {
+ public:
+  explicit TreeVisitor(See see) : see_(std::move(see)) {}
+  void parameter(const std::string& name, mx::array& value) override { see_(path_ + name, value); }
+  void child(const std::string& name, Module& module) override {
+    const std::string outer = path_;
+    path_ += name + ".";
+    module.visit(*this);
+    path_ = outer;
+  }
+
+ private:
+  See see_;
+  std::string path_;
 };
 
 }  // namespace fovea::nn

@@ -1,0 +1,159 @@
+//! Chat templates, rendered as the Jinja environment of transformers renders them: trim_blocks,
+//! lstrip_blocks, loop controls, its own `tojson`, `raise_exception`, `strftime_now` and
+//! `generation` blocks.
+
+use crate::python_text::{json_of, str_of, JsonStyle};
+use chrono::DateTime;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{context, Environment, Error, ErrorKind, Output, State};
+use minijinja_contrib::pycompat::unknown_method_callback;
+
+/// What a hostile template may burn: instructions, and output bytes through them.
+const FUEL: u64 = 20_000_000;
+const RECURSION: usize = 120;
+
+pub enum Failure {
+    /// The template called raise_exception with this sentence.
+    Raised(String),
+    Other(String),
+}
+
+const RAISED: &str = "\u{1}raised:";
+
+fn raise_exception(message: String) -> Result<Value, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
+}
+
+fn tojson(value: Value, indent: Option<Value>, kwargs: Kwargs) -> Result<Value, Error> {
+    let indent = match indent {
+        Some(indent) => Some(indent),
+        None => kwargs.get::<Option<Value>>("indent")?,
+    };
+    let indent = indent.filter(|i| !i.is_none()).map(usize::try_from).transpose()?;
+    let mut style = JsonStyle { indent, ..Default::default() };
+    style.sort_keys = kwargs.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
+    style.ensure_ascii = kwargs.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
+    if let Some(separators) = kwargs.get::<Option<Vec<String>>>("separators")? {
+        style.item_separator = separators.first().cloned();
+        style.key_separator = separators.get(1).cloned();
+    }
+    kwargs.assert_all_used()?;
+    json_of(&value, &style).map(Value::from_safe_string)
+}
+
+fn print(out: &mut Output, _: &State, value: &Value) -> Result<(), Error> {
+    out.write_str(&str_of(value)).map_err(Error::from)
+}
+
+/// `{% generation %}` marks what the assistant said; rendered, it is a block that always runs.
+fn without_generation_blocks(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find("{%") {
+        let (before, tag) = rest.split_at(at);
+        out.push_str(before);
+        let Some(end) = tag.find("%}") else { break };
+        let (tag, after) = tag.split_at(end + 2);
+        let word = tag[2..end].trim_matches(['-', '+']).trim();
+        match word {
+            "generation" => out.push_str(&tag.replacen("generation", "if true", 1)),
+            "endgeneration" => out.push_str(&tag.replacen("endgeneration", "endif", 1)),
+            _ => out.push_str(tag),
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+fn environment<'a>(local_seconds: i64) -> Environment<'a> {
+    let mut env = Environment::new();
+    env.set_trim_blocks(true);
+    env.set_lstrip_blocks(true);
+    env.set_fuel(Some(FUEL));
+    env.set_recursion_limit(RECURSION);
+    env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    env.set_unknown_method_callback(unknown_method_callback);
+    env.set_formatter(print);
+    env.add_filter("tojson", tojson);
+    env.add_function("raise_exception", raise_exception);
+    env.add_function("strftime_now", move |format: &str| {
+        let now = DateTime::from_timestamp(local_seconds, 0).unwrap_or_default();
+        now.format(format).to_string()
+    });
+    env
+}
+
+pub fn render(source: &str, context: &str, local_seconds: i64) -> Result<String, Failure> {
+    let other = |e: Error| match e.detail().and_then(|d| d.strip_prefix(RAISED)) {
+        Some(message) => Failure::Raised(message.to_string()),
+        None => Failure::Other(describe(&e)),
+    };
+    let values: serde_json::Value =
+        serde_json::from_str(context).map_err(|e| Failure::Other(e.to_string()))?;
+    let env = environment(local_seconds);
+    let source = without_generation_blocks(source);
+    let template = env.template_from_named_str("chat_template", &source).map_err(other)?;
+    let values = context! { ..Value::from_serialize(values) };
+    template.render(values).map_err(other)
+}
+
+fn describe(error: &Error) -> String {
+    let mut text = error.kind().to_string();
+    if let Some(detail) = error.detail() {
+        text = format!("{text}: {detail}");
+    }
+    match error.line() {
+        Some(line) => format!("{text} (line {line})"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(source: &str, context: &str) -> String {
+        match render(source, context, 0) {
+            Ok(text) => text,
+            Err(Failure::Raised(m)) => format!("raised {m}"),
+            Err(Failure::Other(m)) => format!("error {m}"),
+        }
+    }
+
+    #[test]
+    fn prints_as_python_does() {
+        let context = r#"{"a": true, "b": null, "c": ["x", 1, 2.5, {"k": "it's"}]}"#;
+        assert_eq!(text("{{ a }} {{ b }} {{ c }}", context), "True None ['x', 1, 2.5, {'k': \"it's\"}]");
+    }
+
+    #[test]
+    fn tojson_has_pythons_separators_and_keeps_key_order() {
+        let context = r#"{"o": {"z": [1, "é<"], "a": {}}}"#;
+        assert_eq!(text("{{ o | tojson }}", context), r#"{"z": [1, "é<"], "a": {}}"#);
+        assert_eq!(text("{{ o | tojson(indent=1) }}", context),
+                   "{\n \"z\": [\n  1,\n  \"é<\"\n ],\n \"a\": {}\n}");
+    }
+
+    #[test]
+    fn raise_exception_keeps_its_sentence() {
+        assert_eq!(text("{{ raise_exception('no system role') }}", "{}"), "raised no system role");
+    }
+
+    #[test]
+    fn generation_blocks_pass_through() {
+        assert_eq!(text("a{% generation %}b{%- endgeneration -%} c", "{}"), "abc");
+    }
+
+    #[test]
+    fn a_template_that_never_ends_is_stopped() {
+        let loops = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
+        assert!(text(loops, "{}").starts_with("error"));
+        let recursion = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
+        assert!(text(recursion, "{}").starts_with("error"));
+    }
+
+    #[test]
+    fn the_clock_is_the_callers() {
+        assert_eq!(text("{{ strftime_now('%d %b %Y') }}", "{}"), "01 Jan 1970");
+    }
+}

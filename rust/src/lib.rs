@@ -1,0 +1,7 @@
+//! The C ABI of `include/fovea_rust.h`; each module holds the plain Rust behind a part of it.
+
+mod abi;
+mod chat_template;
+mod python_text;
+mod tensor_file;
+mod text_tokenizer;

@@ -1,0 +1,166 @@
+//! Values written as Python writes them: `str()` for printing in a template and `json.dumps` for
+//! its `tojson` filter.
+
+use minijinja::value::{Value, ValueKind};
+use minijinja::{Error, ErrorKind};
+
+/// str(value): strings as they are, None, True and False, lists and dicts with repr inside.
+pub fn str_of(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) => text.to_string(),
+        None if value.is_undefined() => String::new(),
+        None => repr(value),
+    }
+}
+
+fn repr(value: &Value) -> String {
+    match value.kind() {
+        ValueKind::None => "None".into(),
+        ValueKind::Bool => if value.is_true() { "True" } else { "False" }.into(),
+        ValueKind::String => repr_str(value.as_str().unwrap_or_default()),
+        ValueKind::Seq | ValueKind::Iterable => format!("[{}]", joined(value, repr)),
+        ValueKind::Map => {
+            let items = items(value).map(|(k, v)| format!("{}: {}", repr(&k), repr(&v)));
+            format!("{{{}}}", items.collect::<Vec<_>>().join(", "))
+        }
+        _ => value.to_string(),
+    }
+}
+
+fn repr_str(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mut out = String::from(quote);
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\\' => out.push_str("\\\\"),
+            c if c == quote => out.extend(['\\', c]),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                out.push_str(&format!("\\x{:02x}", c as u32))
+            }
+            c => out.push(c),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+fn items(value: &Value) -> impl Iterator<Item = (Value, Value)> + '_ {
+    let keys = value.try_iter().into_iter().flatten();
+    keys.map(|key| {
+        let item = value.get_item(&key).unwrap_or_default();
+        (key, item)
+    })
+}
+
+fn joined(value: &Value, each: fn(&Value) -> String) -> String {
+    let parts: Vec<_> = value.try_iter().into_iter().flatten().map(|v| each(&v)).collect();
+    parts.join(", ")
+}
+
+/// How `json.dumps` was called.
+#[derive(Clone, Default)]
+pub struct JsonStyle {
+    pub indent: Option<usize>,
+    pub item_separator: Option<String>,
+    pub key_separator: Option<String>,
+    pub sort_keys: bool,
+    pub ensure_ascii: bool,
+}
+
+/// json.dumps(value, **style).
+pub fn json_of(value: &Value, style: &JsonStyle) -> Result<String, Error> {
+    let mut out = String::new();
+    write_json(value, style, 0, &mut out)?;
+    Ok(out)
+}
+
+fn write_json(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::None => out.push_str("null"),
+        ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Number => out.push_str(&value.to_string()),
+        ValueKind::String => write_json_str(value.as_str().unwrap_or_default(), style, out),
+        ValueKind::Map => {
+            let mut members: Vec<_> = items(value).collect();
+            if style.sort_keys {
+                members.sort_by_key(|(key, _)| str_of(key));
+            }
+            let separator = style.key_separator.as_deref().unwrap_or(": ");
+            write_items(['{', '}'], members.iter(), style, depth, out, |(key, item), out| {
+                write_json_str(&str_of(key), style, out);
+                out.push_str(separator);
+                write_json(item, style, depth + 1, out)
+            })?;
+        }
+        ValueKind::Seq | ValueKind::Iterable => {
+            let list: Vec<_> = value.try_iter()?.collect();
+            write_items(['[', ']'], list.iter(), style, depth, out, |item, out| {
+                write_json(item, style, depth + 1, out)
+            })?;
+        }
+        kind => {
+            let message = format!("{kind} is not JSON serializable");
+            return Err(Error::new(ErrorKind::BadSerialization, message));
+        }
+    }
+    Ok(())
+}
+
+fn write_items<T>(
+    brackets: [char; 2],
+    list: impl ExactSizeIterator<Item = T>,
+    style: &JsonStyle,
+    depth: usize,
+    out: &mut String,
+    mut write: impl FnMut(T, &mut String) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let separator = style.item_separator.as_deref();
+    let separator = separator.unwrap_or(if style.indent.is_some() { "," } else { ", " });
+    let empty = list.len() == 0;
+    out.push(brackets[0]);
+    for (number, item) in list.enumerate() {
+        if number > 0 {
+            out.push_str(separator);
+        }
+        new_line(style, depth + 1, out);
+        write(item, out)?;
+    }
+    if !empty {
+        new_line(style, depth, out);
+    }
+    out.push(brackets[1]);
+    Ok(())
+}
+
+fn new_line(style: &JsonStyle, depth: usize, out: &mut String) {
+    if let Some(indent) = style.indent {
+        out.push('\n');
+        out.extend(std::iter::repeat_n(' ', indent * depth));
+    }
+}
+
+fn write_json_str(text: &str, style: &JsonStyle, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if style.ensure_ascii && !c.is_ascii() => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}

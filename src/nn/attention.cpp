@@ -1,0 +1,43 @@
+#include "nn/attention.h"
+
+#include <cmath>
+
+#include "kernels/rope.h"
+#include "mlx/ops.h"
+
+namespace fovea::nn {
+
+Attention::Attention(const AttentionConfig& c)
+    : config_(c),
+      q_proj_(c.hidden_size, c.num_attention_heads * c.head_dim, c.qkv_bias),
+      k_proj_(c.hidden_size, c.num_key_value_heads * c.head_dim, c.qkv_bias),
+      v_proj_(c.hidden_size, c.num_key_value_heads * c.head_dim, c.qkv_bias),
+      o_proj_(c.num_attention_heads * c.head_dim, c.hidden_size, c.o_bias) {}
+
+mx::array Attention::operator()(const mx::array& x_TD, const RopeTables& rope, int layer,
+                                KvCache& cache, std::span<const Segment> segments) const {
+  const int t = x_TD.shape(0);
+  const auto heads = [&](const mx::array& x, int count) {
+    return mx::reshape(x, {t, count, config_.head_dim});
+  };
+  const auto rotated = [&](const mx::array& x) {
+    return kernels::rope(x, rope.cos_TR, rope.sin_TR);
+  };
+  const auto q_THD = rotated(heads(q_proj_(x_TD), config_.num_attention_heads));
+  const auto k_TKD = rotated(heads(k_proj_(x_TD), config_.num_key_value_heads));
+  const auto v_TKD = heads(v_proj_(x_TD), config_.num_key_value_heads);
+  AttentionSpec spec;
+  spec.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
+  spec.window = config_.sliding_window;
+  const auto out_THD = cache.attend(layer, q_THD, k_TKD, v_TKD, segments, spec);
+  return o_proj_(mx::reshape(out_THD, {t, -1}));
+}
+
+void Attention::visit(Visitor& visitor) {
+  visitor.child("q_proj", q_proj_);
+  visitor.child("k_proj", k_proj_);
+  visitor.child("v_proj", v_proj_);
+  visitor.child("o_proj", o_proj_);
+}
+
+}  // namespace fovea::nn

@@ -1,0 +1,59 @@
+// y = x W^T + b, and token embeddings, with plain or affine-quantised weights. Engine thread only.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "kernels/matmul.h"
+#include "nn/module.h"
+
+namespace fovea::nn {
+
+// A weight [out, in] that a checkpoint may hold quantised.
+class QuantizableWeight : public Module {
+ public:
+  QuantizableWeight(int out, int in);
+
+  // The loader's call before visit(), where the checkpoint has scales for this weight. Throws
+  // Error(kInvalidData) naming `path` when `in` is no multiple of the group size.
+  void set_affine(const kernels::Affine& affine, const std::string& path);
+
+  void visit(Visitor& visitor) override;
+
+  int out_size() const { return out_; }
+  int in_size() const { return in_; }
+
+ protected:
+  mx::array apply(const mx::array& x, const std::optional<mx::array>& bias) const;
+  mx::array rows(const mx::array& ids) const;
+
+ private:
+  int out_;
+  int in_;
+  std::optional<kernels::Affine> affine_;
+  mx::array weight_;
+  mx::array scales_;
+  mx::array biases_;
+};
+
+class Linear : public QuantizableWeight {
+ public:
+  enum class Bias { kNone, kPresent };
+  Linear(int in, int out, Bias bias);
+  mx::array operator()(const mx::array& x) const { return apply(x, bias_); }
+  void visit(Visitor& visitor) override;
+
+ private:
+  std::optional<mx::array> bias_;
+};
+
+class Embedding : public QuantizableWeight {
+ public:
+  Embedding(int vocab, int dim) : QuantizableWeight(vocab, dim) {}
+  // ids in [0, vocab) -> float32 [T, D].
+  mx::array operator()(std::span<const int32_t> ids) const;
+  // As the output head of a model with tied weights: x[..., D] -> [..., vocab].
+  mx::array logits(const mx::array& x) const { return apply(x, std::nullopt); }
+};
+
+}  // namespace fovea::nn

@@ -1,0 +1,61 @@
+// The two feed-forward blocks of the families so far. Engine thread only.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "kernels/activation.h"
+#include "nn/linear.h"
+
+namespace fovea::nn {
+
+// down(silu(gate(x)) * up(x)), as in llama-like decoders.
+class SwigluMlp : public Module {
+ public:
+  SwigluMlp(int dim, int hidden, Linear::Bias bias)
+      : gate_proj_(dim, hidden, bias), up_proj_(dim, hidden, bias), down_proj_(hidden, dim, bias) {}
+  mx::array operator()(const mx::array& x) const {
+    return down_proj_(kernels::swiglu(gate_proj_(x), up_proj_(x)));
+  }
+  void visit(Visitor& visitor) override {
+    visitor.child("gate_proj", gate_proj_);
+    visitor.child("up_proj", up_proj_);
+    visitor.child("down_proj", down_proj_);
+  }
+
+ private:
+  Linear gate_proj_;
+  Linear up_proj_;
+  Linear down_proj_;
+};
+
+// fc2(gelu(fc1(x))), as in vision towers. `first` and `second` are the checkpoint's names.
+class GeluMlp : public Module {
+ public:
+  GeluMlp(int in, int hidden, int out, kernels::Gelu gelu, std::string first = "fc1",
+          std::string second = "fc2")
+      : gelu_(gelu),
+        first_(std::move(first)),
+        second_(std::move(second)),
+        fc1_(in, hidden, Linear::Bias::kPresent),
+        fc2_(hidden, out, Linear::Bias::kPresent) {}
+  mx::array operator()(const mx::array& x) const { return fc2_(kernels::gelu(fc1_(x), gelu_)); }
+  void visit(Visitor& visitor) override {
+    visitor.child(first_, fc1_);
+    visitor.child(second_, fc2_);
+  }
+
+ private:
+  kernels::Gelu gelu_;
+  std::string first_;
+  std::string second_;
+  Linear fc1_;
+  Linear fc2_;
+};
+
+// The GELU that a config names ("quick_gelu", "gelu_pytorch_tanh", "gelu", ...). Throws
+// Error(kUnsupported) for any other function.
+kernels::Gelu gelu_from_config(const Json& config, const std::string& key,
+                               const std::string& fallback);
+
+}  // namespace fovea::nn

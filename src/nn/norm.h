@@ -1,0 +1,38 @@
+// Normalisation layers. Engine thread only.
+#pragma once
+
+#include "kernels/norm.h"
+#include "mlx/ops.h"
+#include "nn/module.h"
+
+namespace fovea::nn {
+
+class RmsNorm : public Module {
+ public:
+  RmsNorm(int dim, float eps) : eps_(eps), weight_(mx::zeros({dim})) {}
+  mx::array operator()(const mx::array& x) const { return kernels::rms_norm(x, weight_, eps_); }
+  void visit(Visitor& visitor) override { visitor.parameter("weight", weight_); }
+
+ private:
+  float eps_;
+  mx::array weight_;
+};
+
+class LayerNorm : public Module {
+ public:
+  LayerNorm(int dim, float eps) : eps_(eps), weight_(mx::zeros({dim})), bias_(mx::zeros({dim})) {}
+  mx::array operator()(const mx::array& x) const {
+    return kernels::layer_norm(x, weight_, bias_, eps_);
+  }
+  void visit(Visitor& visitor) override {
+    visitor.parameter("weight", weight_);
+    visitor.parameter("bias", bias_);
+  }
+
+ private:
+  float eps_;
+  mx::array weight_;
+  mx::array bias_;
+};
+
+}  // namespace fovea::nn

@@ -1,0 +1,169 @@
+#include "nn/weights.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "kernels/op.h"
+#include "mlx/ops.h"
+#include "nn/linear.h"
+#include "nn/safetensors.h"
+
+namespace fovea::nn {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::set<fs::path> shards_of_index(const Checkpoint& checkpoint, const Json& index) {
+  const Json map = index["weight_map"];
+  if (!map.is_object()) {
+    fail(ErrorKind::kInvalidData, "[{}] expected an object at 'weight_map'", index.where());
+  }
+  std::set<fs::path> shards;
+  for (const auto& key : map.keys()) {
+    shards.insert(path_inside(checkpoint.folder, map[key].as_string()));
+  }
+  return shards;
+}
+
+std::set<fs::path> shards_of_folder(const Checkpoint& checkpoint) {
+  std::set<fs::path> shards;
+  for (const auto& entry : fs::directory_iterator(checkpoint.folder)) {
+    const auto name = entry.path().filename().string();
+    if (entry.path().extension() == ".safetensors" && !name.starts_with("consolidated")) {
+      shards.insert(entry.path());
+    }
+  }
+  if (shards.empty()) {
+    fail(ErrorKind::kNotFound, "[weights] expected a .safetensors file in '{}' but there is none",
+         checkpoint.name);
+  }
+  return shards;
+}
+
+// Only MLX's affine quantisation is read; other methods say which they are.
+Json affine_quantization(const Json& config) {
+  Json found = config["quantization"];
+  if (found.is_null()) found = config["quantization_config"];
+  if (found.is_null()) return found;
+  const std::string method = found.get_string("quant_method", "");
+  const std::string mode = found.get_string("mode", "affine");
+  if (!method.empty() || mode != "affine") {
+    fail(ErrorKind::kUnsupported, "[config.json] expected affine quantisation but got '{}'",
+         method.empty() ? mode : method);
+  }
+  return found;
+}
+
+}  // namespace
+
+Weights Weights::open(const Checkpoint& checkpoint) {
+  Weights weights;
+  weights.quantization_ = affine_quantization(checkpoint.config);
+  const Json index = checkpoint.read_json("model.safetensors.index.json");
+  const auto shards =
+      index.is_null() ? shards_of_folder(checkpoint) : shards_of_index(checkpoint, index);
+  for (const auto& shard : shards) {
+    for (auto& [name, value] : map_safetensors(shard)) {
+      if (!weights.tensors_.emplace(name, Tensor{std::move(value), name}).second) {
+        fail(ErrorKind::kInvalidData, "[weights] expected '{}' in one file but two have it", name);
+      }
+    }
+  }
+  return weights;
+}
+
+void Weights::rename(const std::function<std::string(const std::string&)>& rule) {
+  std::map<std::string, Tensor> renamed;
+  for (auto& [name, tensor] : tensors_) {
+    const std::string path = rule(name);
+    if (path.empty()) continue;
+    const std::string first = tensor.checkpoint_name;
+    if (!renamed.emplace(path, std::move(tensor)).second) {
+      fail(ErrorKind::kInvalidData, "[weights] expected one tensor for '{}' but '{}' is another",
+           path, first);
+    }
+  }
+  tensors_ = std::move(renamed);
+}
+
+void Weights::transform(const std::string& name,
+                        const std::function<mx::array(const mx::array&)>& change) {
+  const auto found = tensors_.find(name);
+  if (found != tensors_.end()) found->second.value = change(found->second.value);
+}
+
+// Overrides are keyed by the module's path, with or without the name of the language model.
+std::optional<kernels::Affine> Weights::affine_of(const std::string& path) const {
+  if (quantization_.is_null()) {
+    fail(ErrorKind::kInvalidData,
+         "[config.json] expected 'quantization' because '{}' has scales but there is none", path);
+  }
+  Json found = quantization_;
+  constexpr std::string_view prefix = "language_model.";
+  for (const auto& name : {path, path.starts_with(prefix) ? path.substr(prefix.size()) : path}) {
+    const Json entry = quantization_[name];
+    if (entry.is_bool() && !entry.as_bool()) return std::nullopt;
+    if (entry.is_object()) found = entry;
+  }
+  return kernels::Affine{found.get_int("group_size", quantization_.get_int("group_size", 64)),
+                         found.get_int("bits", quantization_.get_int("bits", 4))};
+}
+
+class WeightLoader : public Visitor {
+ public:
+  explicit WeightLoader(Weights& weights) : weights_(weights) {}
+
+  void parameter(const std::string& name, mx::array& value) override {
+    const std::string path = path_ + name;
+    const auto found = weights_.tensors_.find(path);
+    if (found == weights_.tensors_.end()) {
+      fail(ErrorKind::kInvalidData, "[weights] expected a tensor '{}' but the checkpoint has none",
+           path);
+    }
+    const auto& [tensor, checkpoint_name] = found->second;
+    if (tensor.shape() != value.shape() ||
+        (tensor.dtype() == mx::uint32) != (value.dtype() == mx::uint32)) {
+      fail(ErrorKind::kInvalidData, "[weights] expected '{}' as {} but got {} {}", checkpoint_name,
+           kernels::shape_text(value), kernels::dtype_text(tensor), kernels::shape_text(tensor));
+    }
+    value = tensor;
+    weights_.tensors_.erase(found);
+  }
+
+  void child(const std::string& name, Module& module) override {
+    const std::string outer = path_;
+    const std::string path = path_ + name;
+    path_ = path + ".";
+    if (auto* weight = dynamic_cast<QuantizableWeight*>(&module);
+        weight && weights_.contains(path_ + "scales")) {
+      if (const auto affine = weights_.affine_of(path)) weight->set_affine(*affine, path);
+    }
+    module.visit(*this);
+    path_ = outer;
+  }
+
+ private:
+  Weights& weights_;
+  std::string path_;
+};
+
+void Weights::load_into(Module& module) {
+  WeightLoader loader(*this);
+  module.visit(loader);
+  if (tensors_.empty()) return;
+  const auto& name = tensors_.begin()->second.checkpoint_name;
+  fail(ErrorKind::kInvalidData, "[weights] expected no tensor '{}': the model has no place for {}",
+       name, tensors_.size() == 1 ? "it" : fmt::format("it and {} others", tensors_.size() - 1));
+}
+
+mx::array flatten_conv_weight(const mx::array& weight, int in_channels) {
+  const int axes = static_cast<int>(weight.ndim());
+  if (axes < 3) return weight;
+  const bool channels_last = weight.shape(-1) == in_channels && weight.shape(1) != in_channels;
+  const auto ordered = channels_last ? mx::moveaxis(weight, axes - 1, 1) : weight;
+  return mx::contiguous(mx::reshape(ordered, {weight.shape(0), -1}));
+}
+
+}  // namespace fovea::nn

@@ -1,0 +1,53 @@
+// A checkpoint's tensors, memory-mapped, and their way into modules. Headers are validated by the
+// safetensors crate before any byte is used. Engine thread only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "core/checkpoint.h"
+#include "kernels/matmul.h"
+#include "mlx/array.h"
+#include "nn/module.h"
+
+namespace fovea::nn {
+
+class Weights {
+ public:
+  // model.safetensors.index.json's shards when there is an index, else every *.safetensors of the
+  // folder but consolidated.*. Throws fovea::Error for a missing, hostile or misnamed file and for
+  // a quantisation that is not MLX's affine one.
+  static Weights open(const Checkpoint& checkpoint);
+
+  // Renames every tensor to its module path; an empty result drops it. The name in the checkpoint
+  // is kept for messages.
+  void rename(const std::function<std::string(const std::string&)>& rule);
+
+  // Replaces a tensor that is there by `change` of it: for layouts that differ between writers.
+  void transform(const std::string& name, const std::function<mx::array(const mx::array&)>& change);
+
+  bool contains(const std::string& name) const { return tensors_.contains(name); }
+
+  // Moves the tensors into the module's parameters. A missing, misshapen or left-over tensor is
+  // Error(kInvalidData) that names it.
+  void load_into(Module& module);
+
+ private:
+  friend class WeightLoader;
+  struct Tensor {
+    mx::array value;
+    std::string checkpoint_name;
+  };
+  std::optional<kernels::Affine> affine_of(const std::string& path) const;
+
+  std::map<std::string, Tensor> tensors_;
+  Json quantization_;  // config.json's object, or null
+};
+
+// A convolution's weight as rows for a product: [out, in * (depth) * height * width], from
+// PyTorch's order (out, in, ...) or MLX's (out, ..., in). Source: mlx-vlm's sanitize rules.
+mx::array flatten_conv_weight(const mx::array& weight, int in_channels);
+
+}  // namespace fovea::nn
