@@ -33,6 +33,7 @@ struct ModelInfo {
   int head_dim = 0;
   int position_axes = 1;
   bool takes_images = false;
+  bool tied_lm_head = false;           // the embeddings are the output head
   std::vector<int32_t> eos_token_ids;  // config.json and generation_config.json, united
 };
 
@@ -46,9 +47,9 @@ struct Positions {
 // One step of the engine: rows of all its sequences packed one after another.
 struct Batch {
   mx::array inputs_embeds_TD;
-  mx::array position_ids_AT;           // int32
+  mx::array position_ids_AT;  // int32
   std::span<const nn::Segment> segments;
-  std::span<const int> logits_rows;    // rows whose logits are wanted, ascending
+  std::span<const int> logits_rows;  // rows whose logits are wanted, ascending
 };
 
 // Called with ("name", array) for every stage that `fovea generate --dump` writes; may be empty.
@@ -67,20 +68,25 @@ class Model : public nn::Module {
   virtual Positions position_ids(const Prompt& prompt) const = 0;
 
   // Runs the decoder over the batch, extends `cache`, and returns logits [logits_rows, V] in
-  // float32.
-  virtual mx::array forward(const Batch& batch, nn::KvCache& cache) const = 0;
+  // float32. `sink`, when not empty, is given hidden.i, the output of decoder layer i.
+  virtual mx::array forward(const Batch& batch, nn::KvCache& cache,
+                            const StageSink& sink = {}) const = 0;
 };
 
 // Embeddings [L, D] of the whole prompt: tokens, with each medium's features in its span. An error
-// when a span's features do not have its length.
+// when a token is outside the vocabulary or a span's features do not have its length. `sink` is
+// given image_features and inputs_embeds.
 mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink);
+
+// Positions 0, 1, 2, ... on `axes` equal axes.
+Positions consecutive_positions(int length, int axes);
 
 // Builds the family that config.json names and loads its weights. Throws Error(kUnsupported) with
 // the list of supported families for an unknown model_type, Error(kInvalidData) naming the key for
 // a missing, unknown or misshapen weight.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint);
 
-// The families that this build knows, sorted.
+// The families that this build knows, sorted by name.
 std::vector<std::string> supported_model_types();
 
 }  // namespace fovea::models

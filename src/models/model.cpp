@@ -1,0 +1,55 @@
+#include "models/model.h"
+
+#include "base/error.h"
+#include "mlx/ops.h"
+
+namespace fovea::models {
+namespace {
+
+mx::array media_features(const Model& model, const MediaSpan& span) {
+  const auto features = model.encode_media(span);
+  if (features.ndim() != 2 || features.shape(0) != span.count) {
+    fail(ErrorKind::kInvalidData,
+         "[model] expected {} features for the picture's placeholders but got {}", span.count,
+         features.shape(0));
+  }
+  return features;
+}
+
+}  // namespace
+
+mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink) {
+  for (const int32_t token : prompt.tokens) {
+    if (token < 0 || token >= model.info().vocab_size) {
+      fail(ErrorKind::kInvalidData, "[model] expected token ids below {} but got {}",
+           model.info().vocab_size, token);
+    }
+  }
+  const std::span<const int32_t> tokens(prompt.tokens);
+  std::vector<mx::array> parts;
+  std::vector<mx::array> all_features;
+  int at = 0;
+  const auto text_until = [&](int end) {
+    const auto begin = static_cast<size_t>(at);
+    if (end > at)
+      parts.push_back(model.embed_tokens(tokens.subspan(begin, static_cast<size_t>(end - at))));
+  };
+  for (const auto& span : prompt.media) {
+    text_until(span.begin);
+    all_features.push_back(media_features(model, span));
+    parts.push_back(all_features.back());
+    at = span.begin + span.count;
+  }
+  text_until(static_cast<int>(tokens.size()));
+  const auto embeds = mx::concatenate(parts, 0);
+  if (sink && !all_features.empty()) sink("image_features", mx::concatenate(all_features, 0));
+  if (sink) sink("inputs_embeds", embeds);
+  return embeds;
+}
+
+Positions consecutive_positions(int length, int axes) {
+  const auto row = mx::reshape(mx::arange(length, mx::int32), {1, length});
+  return {mx::broadcast_to(row, {axes, length}), 0};
+}
+
+}  // namespace fovea::models

@@ -1,0 +1,26 @@
+// From the names of tensors in checkpoints to module paths, and what every family with a decoder
+// tells of itself.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/text/decoder.h"
+
+namespace fovea::models {
+
+using NameRule = std::function<std::string(const std::string&)>;
+
+// The first prefix that fits is replaced; a name without any stays.
+std::string replace_prefix(const std::string& name,
+                           const std::vector<std::pair<std::string, std::string>>& prefixes);
+
+// `rule`, but tensors that no model reads are dropped: rotary tables, position indices, and the
+// output head of a model that takes its embeddings for it.
+NameRule drop_unused(NameRule rule, bool tied_lm_head);
+
+ModelInfo decoder_info(const Checkpoint& checkpoint, const text::Decoder& decoder);
+
+}  // namespace fovea::models

@@ -1,0 +1,126 @@
+// Qwen2-VL: its own vision tower, a qwen2 decoder with M-RoPE in sections.
+// Sources: arXiv:2409.12191, Hugging Face modeling_qwen2_vl, mlx_vlm/models/qwen2_vl.
+//
+// Legend: L prompt length, N tokens of one picture, D hidden size.
+#include <algorithm>
+
+#include "base/error.h"
+#include "mlx/ops.h"
+#include "models/config.h"
+#include "models/families.h"
+#include "models/names.h"
+#include "models/text/decoder.h"
+#include "models/vision/qwen2_vl_tower.h"
+#include "nn/weights.h"
+
+namespace fovea::models {
+namespace {
+
+// Text settings stand at the root in released checkpoints, in text_config in newer ones.
+Json text_config(const Json& config) {
+  const Json nested = config["text_config"];
+  return nested.contains("hidden_size") ? nested : config;
+}
+
+// Released (visual., model., lm_head.), newer (model.visual., model.language_model.) and MLX names.
+std::string module_path(const std::string& name) {
+  return replace_prefix(name, {{"visual.", "vision_tower."},
+                               {"model.visual.", "vision_tower."},
+                               {"model.language_model.", "language_model.model."},
+                               {"model.", "language_model.model."},
+                               {"lm_head.", "language_model.lm_head."}});
+}
+
+class Qwen2Vl : public Model {
+ public:
+  explicit Qwen2Vl(const Checkpoint& checkpoint)
+      : tower_(vision::read_qwen2_vl_tower_config(checkpoint.config["vision_config"])),
+        decoder_(decoder_config(checkpoint.config), text_config(checkpoint.config)) {
+    info_ = decoder_info(checkpoint, decoder_);
+    info_.takes_images = true;
+    if (tower_.config().hidden_size != decoder_.config().hidden_size) {
+      fail(ErrorKind::kInvalidData,
+           "[config.json] expected vision_config.hidden_size {} as the decoder's but got {}",
+           decoder_.config().hidden_size, tower_.config().hidden_size);
+    }
+  }
+
+  const ModelInfo& info() const override { return info_; }
+
+  mx::array encode_media(const MediaSpan& span) const override {
+    return tower_.forward(span.pixels, span.grid_thw);
+  }
+
+  mx::array embed_tokens(std::span<const int32_t> tokens) const override {
+    return decoder_.embed_tokens(tokens);
+  }
+
+  // Text advances all three axes by one; a picture's tokens share the time of its start, count rows
+  // and columns from it, and what follows begins after the largest of them.
+  Positions position_ids(const Prompt& prompt) const override {
+    const auto length = static_cast<int>(prompt.tokens.size());
+    std::vector<int> ids(static_cast<size_t>(3) * length);
+    int next = 0;
+    int at = 0;
+    const auto put = [&](int t, int h, int w) {
+      ids[at] = t;
+      ids[length + at] = h;
+      ids[2 * length + at] = w;
+      ++at;
+    };
+    const auto text_until = [&](int end) {
+      for (; at < end; ++next) put(next, next, next);
+    };
+    const int m = tower_.config().spatial_merge_size;
+    for (const auto& span : prompt.media) {
+      text_until(span.begin);
+      const auto [t, h, w] = span.grid_thw;
+      const int columns = std::max(1, w / m);
+      const int frame = std::max(1, h / m * columns);
+      for (int i = 0; i < span.count; ++i) {
+        put(next + i / frame, next + i % frame / columns, next + i % columns);
+      }
+      next += std::max({t, h / m, w / m});
+    }
+    text_until(length);
+    return {mx::array(ids.data(), {3, length}, mx::int32), next - length};
+  }
+
+  mx::array forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const override {
+    return decoder_.forward(batch, cache, sink);
+  }
+
+  void visit(nn::Visitor& visitor) override {
+    visitor.child("vision_tower", tower_);
+    visitor.child("language_model", decoder_);
+  }
+
+ private:
+  static text::DecoderConfig decoder_config(const Json& config) {
+    const Json text = text_config(config);
+    if (!text["rope_scaling"].contains("mrope_section") &&
+        !text["rope_parameters"].contains("mrope_section")) {
+      fail(ErrorKind::kInvalidData,
+           "[config.json] expected a list at 'rope_scaling.mrope_section' but there is none");
+    }
+    return text::read_decoder_config(text, "qwen2", config.get_bool("tie_word_embeddings", false));
+  }
+
+  vision::Qwen2VlTower tower_;
+  text::Decoder decoder_;
+  ModelInfo info_;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> make_qwen2_vl(const Checkpoint& checkpoint) {
+  auto model = std::make_unique<Qwen2Vl>(checkpoint);
+  auto weights = nn::Weights::open(checkpoint);
+  weights.rename(drop_unused(module_path, model->info().tied_lm_head));
+  weights.transform("vision_tower.patch_embed.proj.weight",
+                    [](const mx::array& w) { return nn::flatten_conv_weight(w, 3); });
+  weights.load_into(*model);
+  return model;
+}
+
+}  // namespace fovea::models

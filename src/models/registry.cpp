@@ -1,0 +1,39 @@
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "models/families.h"
+#include "models/model.h"
+
+namespace fovea::models {
+namespace {
+
+struct Row {
+  const char* model_type;
+  std::unique_ptr<Model> (*make)(const Checkpoint&);
+};
+
+// One row a family, sorted by name.
+constexpr std::array kFamilies = {
+    Row{"llama", make_text_only}, Row{"llava", make_llava},       Row{"mistral", make_text_only},
+    Row{"qwen2", make_text_only}, Row{"qwen2_vl", make_qwen2_vl},
+};
+
+}  // namespace
+
+std::vector<std::string> supported_model_types() {
+  std::vector<std::string> types;
+  for (const auto& row : kFamilies) types.emplace_back(row.model_type);
+  return types;
+}
+
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
+  const std::string type = checkpoint.model_type();
+  for (const auto& row : kFamilies) {
+    if (type == row.model_type) return row.make(checkpoint);
+  }
+  fail(ErrorKind::kUnsupported, "[config.json] expected a model_type among {} but got '{}'",
+       fmt::join(supported_model_types(), ", "), type);
+}
+
+}  // namespace fovea::models

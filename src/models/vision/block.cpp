@@ -1,0 +1,62 @@
+#include "models/vision/block.h"
+
+#include <cmath>
+
+#include "kernels/attention.h"
+#include "kernels/rope.h"
+#include "mlx/ops.h"
+
+namespace fovea::models::vision {
+
+mx::array attend_within(const mx::array& q_PD, const mx::array& k_PD, const mx::array& v_PD,
+                        int heads, const nn::RopeTables* rope, const std::vector<int>& cu_seqlens) {
+  const int p = q_PD.shape(0);
+  const int head_dim = q_PD.shape(1) / heads;
+  const auto split = [&](const mx::array& x) { return mx::reshape(x, {p, heads, head_dim}); };
+  const auto turned = [&](const mx::array& x) {
+    return rope ? kernels::rope(split(x), rope->cos_TR, rope->sin_TR) : split(x);
+  };
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const auto out =
+      kernels::segment_attention(turned(q_PD), turned(k_PD), split(v_PD), cu_seqlens, scale);
+  return mx::reshape(out, {p, heads * head_dim});
+}
+
+VitAttention::VitAttention(int dim, int heads)
+    : heads_(heads),
+      q_proj_(dim, dim, nn::Linear::Bias::kPresent),
+      k_proj_(dim, dim, nn::Linear::Bias::kPresent),
+      v_proj_(dim, dim, nn::Linear::Bias::kPresent),
+      out_proj_(dim, dim, nn::Linear::Bias::kPresent) {}
+
+mx::array VitAttention::operator()(const mx::array& x_PD) const {
+  return out_proj_(attend_within(q_proj_(x_PD), k_proj_(x_PD), v_proj_(x_PD), heads_, nullptr,
+                                 {0, x_PD.shape(0)}));
+}
+
+void VitAttention::visit(nn::Visitor& visitor) {
+  visitor.child("q_proj", q_proj_);
+  visitor.child("k_proj", k_proj_);
+  visitor.child("v_proj", v_proj_);
+  visitor.child("out_proj", out_proj_);
+}
+
+VitBlock::VitBlock(int dim, int hidden, int heads, float eps, kernels::Gelu gelu)
+    : layer_norm1_(dim, eps),
+      self_attn_(dim, heads),
+      layer_norm2_(dim, eps),
+      mlp_(dim, hidden, dim, gelu) {}
+
+mx::array VitBlock::operator()(const mx::array& x_PD) const {
+  const auto h_PD = mx::add(x_PD, self_attn_(layer_norm1_(x_PD)));
+  return mx::add(h_PD, mlp_(layer_norm2_(h_PD)));
+}
+
+void VitBlock::visit(nn::Visitor& visitor) {
+  visitor.child("layer_norm1", layer_norm1_);
+  visitor.child("self_attn", self_attn_);
+  visitor.child("layer_norm2", layer_norm2_);
+  visitor.child("mlp", mlp_);
+}
+
+}  // namespace fovea::models::vision

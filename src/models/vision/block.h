@@ -1,0 +1,50 @@
+// The pre-norm block that vision towers share, with bidirectional attention. Engine thread only.
+//
+// Legend: P rows, D width, H heads.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "nn/mlp.h"
+#include "nn/norm.h"
+#include "nn/rope.h"
+
+namespace fovea::models::vision {
+
+namespace mx = mlx::core;
+
+// Attention with q, k and v apart, as CLIP and SigLIP have it.
+class VitAttention : public nn::Module {
+ public:
+  VitAttention(int dim, int heads);
+  mx::array operator()(const mx::array& x_PD) const;
+  void visit(nn::Visitor& visitor) override;
+
+ private:
+  int heads_;
+  nn::Linear q_proj_;
+  nn::Linear k_proj_;
+  nn::Linear v_proj_;
+  nn::Linear out_proj_;
+};
+
+class VitBlock : public nn::Module {
+ public:
+  VitBlock(int dim, int hidden, int heads, float eps, kernels::Gelu gelu);
+  mx::array operator()(const mx::array& x_PD) const;
+  void visit(nn::Visitor& visitor) override;
+
+ private:
+  nn::LayerNorm layer_norm1_;
+  VitAttention self_attn_;
+  nn::LayerNorm layer_norm2_;
+  nn::GeluMlp mlp_;
+};
+
+// softmax(q k^T / sqrt(head)) v within segments; q, k, v [P, D] of H heads each; `rope` may be
+// null.
+mx::array attend_within(const mx::array& q_PD, const mx::array& k_PD, const mx::array& v_PD,
+                        int heads, const nn::RopeTables* rope, const std::vector<int>& cu_seqlens);
+
+}  // namespace fovea::models::vision

@@ -1,0 +1,55 @@
+// The vision transformers of CLIP and SigLIP: patches as a product, learned positions, pre-norm
+// blocks. Sources: Hugging Face modeling_clip, modeling_siglip. Engine thread only.
+//
+// Legend: P rows (class row and patches), D width, N patches.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "base/json.h"
+#include "core/host_tensor.h"
+#include "models/vision/block.h"
+
+namespace fovea::models::vision {
+
+// Keys keep their spelling in vision_config.
+struct VitConfig {
+  int hidden_size = 0;
+  int intermediate_size = 0;
+  int num_hidden_layers = 0;
+  int num_attention_heads = 0;
+  int image_size = 0;
+  int patch_size = 0;
+  int num_channels = 3;
+  float layer_norm_eps = 1e-5f;
+  kernels::Gelu hidden_act = kernels::Gelu::kQuick;
+  bool has_class_row = false;  // CLIP: a class embedding, a norm before the blocks, no patch bias
+};
+
+// model_type clip_vision_model or siglip_vision_model; any other is Error(kUnsupported).
+VitConfig read_vit_config(const Json& config);
+
+class Vit : public nn::Module {
+ public:
+  explicit Vit(const VitConfig& config);
+
+  // pixels [1, C, H, W] with H == W == image_size. Returns the hidden states [P, D] after each
+  // wanted layer: 0 is the embeddings, num_hidden_layers (or -1) the last block.
+  std::vector<mx::array> forward(const HostTensor& pixels, const std::vector<int>& layers) const;
+  const VitConfig& config() const { return config_; }
+  void visit(nn::Visitor& visitor) override;
+
+ private:
+  mx::array embed(const HostTensor& pixels) const;
+
+  VitConfig config_;
+  mx::array class_embedding_;
+  nn::Linear patch_embedding_;
+  mx::array position_embedding_;
+  nn::LayerNorm pre_layrnorm_;  // the checkpoints' spelling
+  std::vector<VitBlock> layers_;
+  nn::LayerNorm post_layernorm_;  // loaded; the feature layers that llava takes stand before it
+};
+
+}  // namespace fovea::models::vision
