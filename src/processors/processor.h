@@ -8,26 +8,42 @@
 #include "core/checkpoint.h"
 #include "core/message.h"
 #include "core/prompt.h"
+#include "processors/chat_template.h"
+#include "processors/image_processor.h"
 #include "processors/tokenizer.h"
 
 namespace fovea::processors {
 
 class Processor {
  public:
-  virtual ~Processor() = default;
+  // Reads the tokenizer, the template and the picture settings; no weights.
+  explicit Processor(const Checkpoint& checkpoint);
 
-  // Renders the conversation with the family's image rules, decodes and processes the pictures,
-  // tokenises, and expands placeholders. Throws fovea::Error for bad pictures, a template that
-  // refuses the messages, or pictures given to a text model.
-  virtual Prompt process(const ChatRequest& request) const = 0;
+  // Renders the conversation with the family's picture rules, decodes and processes the pictures,
+  // tokenises, and expands placeholders. Pictures that no Part names go to the last user message.
+  // Throws fovea::Error for bad pictures, a template that refuses the messages, pictures given to a
+  // text model, or placeholders that do not match the pictures.
+  Prompt process(const ChatRequest& request) const;
 
-  // Renders a raw template context (`messages`, `tools`, ... as in `fovea prompt`): an object.
-  // `template_text` overrides the checkpoint's template when not empty.
-  virtual std::string render(const Json& context, const std::string& template_text) const = 0;
+  const ChatTemplate& chat_template() const { return template_; }
+  const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
 
-  virtual const Tokenizer& tokenizer() const = 0;
+  // Token ids of a rendered prompt, placeholders not expanded. The tokenizer's own special tokens
+  // are added, but never a second beginning-of-text.
+  std::vector<int32_t> tokenize(const std::string& rendered) const;
+
+  // The template's context for a request: messages in the family's form, tools, further variables.
+  Json template_context(const ChatRequest& request) const;
+
+ private:
+  Prompt expand(std::string rendered, std::vector<MediaSpan> pictures) const;
+  std::vector<MediaSpan> process_pictures(const ChatRequest& request) const;
+
+  std::string model_type_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  ChatTemplate template_;
+  std::unique_ptr<ImageProcessor> image_processor_;  // null: text only
+  int32_t image_token_id_ = -1;
 };
-
-std::unique_ptr<Processor> load_processor(const Checkpoint& checkpoint);
 
 }  // namespace fovea::processors

@@ -24,9 +24,13 @@ class Tokenizer {
   virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;
   virtual std::string id_to_token(int32_t id) const = 0;  // empty when there is none
   virtual bool is_special(int32_t id) const = 0;
-  virtual int vocab_size() const = 0;  // added tokens included
+  virtual int vocab_size() const = 0;                      // added tokens included
   virtual std::vector<int32_t> eos_token_ids() const = 0;  // of tokenizer_config.json
 };
+
+// The text of a special token in tokenizer_config.json: a string, or an object with `content`;
+// empty when there is none.
+std::string special_token_text(const Json& value);
 
 // Turns one sequence's ids into text as they come: whole characters only, and the concatenation of
 // all pieces equals decode() of all ids. One per request, one thread at a time.

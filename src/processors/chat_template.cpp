@@ -1,0 +1,105 @@
+#include "processors/chat_template.h"
+
+#include <cctype>
+#include <ctime>
+
+#include "base/error.h"
+#include "processors/rust_call.h"
+#include "processors/tokenizer.h"
+
+namespace fovea::processors {
+namespace {
+
+constexpr int kRaised = 2;  // fovea_template_render: the template itself refused
+
+int64_t local_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  return static_cast<int64_t>(now) + local.tm_gmtoff;
+}
+
+std::string text_of(const Json& content) {
+  if (content.is_string()) return content.as_string();
+  std::string text;
+  for (size_t i = 0; i < content.size(); ++i) text += content.at(i).get_string("text", "");
+  return text;
+}
+
+// What the reference writes without a template: a lone user message as it is, else "Role: text".
+std::string plain_lines(const Json& context) {
+  const Json messages = context["messages"];
+  if (messages.size() == 1 && messages.at(0).get_string("role", "") == "user") {
+    return text_of(messages.at(0)["content"]);
+  }
+  std::string text;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    std::string role = messages.at(i).get_string("role", "user");
+    if (!role.empty())
+      role[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(role[0])));
+    text += role + ": " + text_of(messages.at(i)["content"]) + "\n";
+  }
+  return context.get_bool("add_generation_prompt", true) ? text + "Assistant:" : text;
+}
+
+std::string rendered(const std::string& source, const std::string& context, int64_t seconds) {
+  FoveaBytes text{};
+  FoveaBytes error{};
+  const int status = fovea_template_render(source.data(), source.size(), context.data(),
+                                           context.size(), seconds, &text, &error);
+  if (status == 0) return taken(text);
+  if (status == kRaised) {
+    fail(ErrorKind::kInvalidArgument, "[chat template] {}", taken(error));
+  }
+  fail(ErrorKind::kInvalidData, "[chat template] expected a template that renders but got {}",
+       taken(error));
+}
+
+}  // namespace
+
+ChatTemplate ChatTemplate::load(const Checkpoint& checkpoint) {
+  ChatTemplate made;
+  const Json config = checkpoint.read_json("tokenizer_config.json");
+  JsonObject tokens;
+  for (const char* name : {"bos_token", "eos_token", "pad_token", "unk_token"}) {
+    const std::string text = special_token_text(config[name]);
+    if (!text.empty()) tokens.set(name, text);
+  }
+  made.special_tokens_ = tokens.freeze("tokenizer_config.json");
+  made.bos_token_ = made.special_tokens_.get_string("bos_token", "");
+  if (auto text = checkpoint.read_text("chat_template.jinja")) {
+    made.source_ = *text;
+    return made;
+  }
+  Json source = checkpoint.read_json("chat_template.json")["chat_template"];
+  if (source.is_null()) source = config["chat_template"];
+  if (source.is_string()) made.source_ = source.as_string();
+  for (size_t i = 0; source.is_array() && i < source.size(); ++i) {
+    const std::string name = source.at(i).get_string("name", "");
+    if (name == "default") made.source_ = source.at(i)["template"].as_string();
+    if (name == "tool_use") made.tool_source_ = source.at(i)["template"].as_string();
+  }
+  return made;
+}
+
+ChatTemplate ChatTemplate::with_source(std::string source) const {
+  ChatTemplate made = *this;
+  made.source_ = std::move(source);
+  made.tool_source_.clear();
+  return made;
+}
+
+std::string ChatTemplate::render(const Json& context) const {
+  return render_at(context, local_now());
+}
+
+std::string ChatTemplate::render_at(const Json& context, int64_t local_seconds) const {
+  if (source_.empty()) return plain_lines(context);
+  JsonObject values;
+  for (const auto& name : special_tokens_.keys()) values.set(name, special_tokens_[name]);
+  for (const auto& name : context.keys()) values.set(name, context[name]);
+  const bool tools = context["tools"].size() > 0 && !tool_source_.empty();
+  return rendered(tools ? tool_source_ : source_, values.dump(), local_seconds);
+}
+
+}  // namespace fovea::processors

@@ -1,0 +1,44 @@
+#include "processors/image/decoders.h"
+
+namespace fovea::processors::image {
+namespace {
+
+constexpr uint32_t kOrientationTag = 0x0112;
+
+// Numbers of a TIFF block; reading beyond its end gives 0.
+class Tiff {
+ public:
+  explicit Tiff(std::string_view bytes) : bytes_(bytes), big_(bytes.starts_with("MM")) {}
+  uint32_t number(size_t at, int size) const {
+    uint32_t value = 0;
+    for (int i = 0; i < size; ++i) {
+      const size_t index = at + static_cast<size_t>(big_ ? i : size - 1 - i);
+      const uint32_t byte = index < bytes_.size() ? static_cast<uint8_t>(bytes_[index]) : 0;
+      value = value << 8 | byte;
+    }
+    return value;
+  }
+
+ private:
+  std::string_view bytes_;
+  bool big_;
+};
+
+}  // namespace
+
+int exif_orientation(std::string_view exif) {
+  if (exif.starts_with(std::string_view("Exif\0\0", 6))) exif.remove_prefix(6);
+  if (!exif.starts_with("II") && !exif.starts_with("MM")) return 1;
+  const Tiff tiff(exif);
+  const size_t directory = tiff.number(4, 4);
+  const uint32_t entries = tiff.number(directory, 2);
+  for (uint32_t i = 0; i < entries && directory + 14 + i * 12 <= exif.size(); ++i) {
+    const size_t entry = directory + 2 + i * 12;
+    if (tiff.number(entry, 2) != kOrientationTag) continue;
+    const uint32_t value = tiff.number(entry + 8, 2);
+    return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
+  }
+  return 1;
+}
+
+}  // namespace fovea::processors::image

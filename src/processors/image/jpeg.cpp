@@ -1,0 +1,110 @@
+// JPEG through libjpeg-turbo.
+#include <csetjmp>
+#include <cstdio>
+// jpeglib.h needs FILE before it.
+#include <jerror.h>
+#include <jpeglib.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "processors/image/decoders.h"
+
+namespace fovea::processors::image {
+namespace {
+
+// libjpeg reports errors by calling a function that must not return: it jumps back to decode_jpeg's
+// steps, which own nothing that would need a destructor.
+struct ErrorState {
+  jpeg_error_mgr base;
+  std::jmp_buf back;
+  char message[JMSG_LENGTH_MAX];
+};
+
+[[noreturn]] void on_error(j_common_ptr info) {
+  auto* state = reinterpret_cast<ErrorState*>(info->err);
+  state->base.format_message(info, state->message);
+  std::longjmp(state->back, 1);
+}
+
+// A file that ends early is a warning to libjpeg, which then invents grey; to us it is an error.
+void on_message(j_common_ptr info, int level) {
+  if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
+}
+
+struct Reader {
+  jpeg_decompress_struct info{};
+  ErrorState errors{};
+};
+
+bool read_header(Reader& r, const std::string& bytes) {
+  r.info.err = jpeg_std_error(&r.errors.base);
+  r.errors.base.error_exit = on_error;
+  r.errors.base.emit_message = on_message;
+  if (setjmp(r.errors.back)) return false;
+  jpeg_create_decompress(&r.info);
+  jpeg_mem_src(&r.info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  jpeg_save_markers(&r.info, JPEG_APP0 + 1, 0xFFFF);
+  jpeg_read_header(&r.info, TRUE);
+  const bool cmyk = r.info.jpeg_color_space == JCS_CMYK || r.info.jpeg_color_space == JCS_YCCK;
+  r.info.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+  return true;
+}
+
+bool read_pixels(Reader& r, uint8_t* to) {
+  if (setjmp(r.errors.back)) return false;
+  jpeg_start_decompress(&r.info);
+  const size_t row_bytes =
+      size_t{r.info.output_width} * static_cast<size_t>(r.info.output_components);
+  while (r.info.output_scanline < r.info.output_height) {
+    JSAMPROW row = to + r.info.output_scanline * row_bytes;
+    jpeg_read_scanlines(&r.info, &row, 1);
+  }
+  jpeg_finish_decompress(&r.info);
+  return true;
+}
+
+// Inks are stored inverted, as Adobe does and Pillow assumes; then Pillow's conversion.
+std::vector<uint8_t> rgb_of_cmyk(const std::vector<uint8_t>& inks) {
+  std::vector<uint8_t> rgb(inks.size() / 4 * 3);
+  for (size_t i = 0; i < inks.size() / 4; ++i) {
+    const int black_rest = inks[i * 4 + 3];
+    for (size_t c = 0; c < 3; ++c) {
+      const int product = (255 - inks[i * 4 + c]) * black_rest + 128;
+      rgb[i * 3 + c] =
+          static_cast<uint8_t>(std::max(0, black_rest - ((product >> 8) + product) / 256));
+    }
+  }
+  return rgb;
+}
+
+int orientation_of(const jpeg_decompress_struct& info) {
+  for (auto* marker = info.marker_list; marker; marker = marker->next) {
+    const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
+    if (data.starts_with("Exif")) return exif_orientation(data);
+  }
+  return 1;
+}
+
+}  // namespace
+
+Decoded decode_jpeg(const MediaBytes& media) {
+  Reader reader;
+  const auto destroy = [](Reader* r) { jpeg_destroy_decompress(&r->info); };
+  const std::unique_ptr<Reader, decltype(destroy)> guard(&reader, destroy);
+  if (!read_header(reader, media.bytes)) fail_decoding(media.name, "JPEG", reader.errors.message);
+  const auto& info = reader.info;
+  check_size(media.name, info.image_width, info.image_height);
+  Decoded out;
+  out.image.size = {static_cast<int>(info.image_width), static_cast<int>(info.image_height)};
+  out.orientation = orientation_of(info);
+  const bool cmyk = info.out_color_space == JCS_CMYK;
+  std::vector<uint8_t> pixels(size_t{info.image_width} * info.image_height * (cmyk ? 4 : 3));
+  if (!read_pixels(reader, pixels.data())) {
+    fail_decoding(media.name, "JPEG", reader.errors.message);
+  }
+  out.image.rgb = cmyk ? rgb_of_cmyk(pixels) : std::move(pixels);
+  return out;
+}
+
+}  // namespace fovea::processors::image

@@ -1,0 +1,51 @@
+#include <array>
+#include <string_view>
+
+#include "base/error.h"
+#include "processors/image_processors.h"
+
+namespace fovea::processors {
+namespace {
+
+struct Row {
+  std::string_view image_processor_type;
+  std::unique_ptr<ImageProcessor> (*make)(const Json&, const Checkpoint&);
+};
+
+constexpr std::array kImageProcessors = {
+    Row{"CLIPImageProcessor", make_clip_image_processor},
+    Row{"Qwen2VLImageProcessor", make_qwen2_vl_image_processor},
+    Row{"SiglipImageProcessor", make_siglip_image_processor},
+};
+
+// Older checkpoints say feature_extractor_type, newer ones end in "Fast".
+std::string type_of(const Json& config) {
+  std::string type = config.get_string("image_processor_type", "");
+  if (type.empty()) type = config.get_string("feature_extractor_type", "");
+  if (type == "CLIPFeatureExtractor") return "CLIPImageProcessor";
+  if (type.ends_with("Fast")) type.resize(type.size() - 4);
+  return type;
+}
+
+}  // namespace
+
+std::unique_ptr<ImageProcessor> load_image_processor(const Checkpoint& checkpoint) {
+  Json config = checkpoint.read_json("preprocessor_config.json");
+  if (config.is_null()) config = checkpoint.read_json("processor_config.json")["image_processor"];
+  if (config.is_null()) {
+    fail(ErrorKind::kNotFound,
+         "[preprocessor_config.json] expected this file in '{}' but there is none",
+         checkpoint.name);
+  }
+  const std::string type = type_of(config);
+  std::string known;
+  for (const auto& row : kImageProcessors) {
+    if (type == row.image_processor_type) return row.make(config, checkpoint);
+    known += (known.empty() ? "" : ", ") + std::string(row.image_processor_type);
+  }
+  fail(ErrorKind::kUnsupported,
+       "[preprocessor_config.json] expected image_processor_type among {} but got '{}'", known,
+       type);
+}
+
+}  // namespace fovea::processors

@@ -1,0 +1,90 @@
+#include "processors/media_source.h"
+
+#include <array>
+#include <cctype>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "processors/limits.h"
+
+namespace fovea::processors {
+namespace {
+
+constexpr std::string_view kAlphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+[[noreturn]] void fail_uri(std::string_view reason) {
+  fail(ErrorKind::kInvalidData, "[picture] expected a data: URI but got {}", reason);
+}
+
+// Standard or URL-safe alphabet, padding optional, white space skipped.
+std::string from_base64(std::string_view text) {
+  std::string bytes;
+  uint32_t bits = 0;
+  int held = 0;
+  for (const char raw : text) {
+    if (raw == '=' || std::isspace(static_cast<unsigned char>(raw))) continue;
+    const char c = raw == '-' ? '+' : raw == '_' ? '/' : raw;
+    const size_t value = kAlphabet.find(c);
+    if (value == std::string_view::npos) fail_uri("a character that is not base64");
+    bits = bits << 6 | static_cast<uint32_t>(value);
+    held += 6;
+    if (held < 8) continue;
+    held -= 8;
+    bytes.push_back(static_cast<char>(bits >> held & 0xFF));
+  }
+  return bytes;
+}
+
+std::string from_percent(std::string_view text) {
+  std::string bytes;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      bytes.push_back(text[i]);
+      continue;
+    }
+    const auto digit = [&](size_t at) {
+      const char c = at < text.size() ? text[at] : '?';
+      if (!std::isxdigit(static_cast<unsigned char>(c))) fail_uri("a broken % escape");
+      return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
+    };
+    bytes.push_back(static_cast<char>(digit(i + 1) * 16 + digit(i + 2)));
+    i += 2;
+  }
+  return bytes;
+}
+
+std::string from_data_uri(std::string_view uri) {
+  const size_t comma = uri.find(',');
+  if (comma == std::string_view::npos) fail_uri("no comma");
+  const bool base64 = uri.substr(0, comma).ends_with(";base64");
+  // Both encodings only ever shrink.
+  if (uri.size() > kPictureBytesMax * 2) {
+    fail(ErrorKind::kTooLarge, "[picture] expected a data: URI of at most {} bytes but got {}",
+         kPictureBytesMax * 2, uri.size());
+  }
+  const auto body = from_percent(uri.substr(comma + 1));
+  return base64 ? from_base64(body) : body;
+}
+
+}  // namespace
+
+MediaBytes load_media(const std::string& source) {
+  if (source == "-") return {"standard input", read_standard_input(kPictureBytesMax)};
+  if (source.starts_with("data:")) return {"data: URI", from_data_uri(source)};
+  if (source.starts_with("file:")) {
+    std::string path = from_percent(std::string_view(source).substr(5));
+    if (path.starts_with("//localhost/")) path.erase(0, 11);
+    if (path.starts_with("///")) path.erase(0, 2);
+    return {source, read_file(path, kPictureBytesMax)};
+  }
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (source.starts_with(scheme)) {
+      fail(ErrorKind::kUnsupported,
+           "[picture] expected a path, '-' or a data: URI but got the address '{}'", source);
+    }
+  }
+  return {source, read_file(source, kPictureBytesMax)};
+}
+
+}  // namespace fovea::processors

@@ -1,0 +1,38 @@
+#include "processors/pixel_scale.h"
+
+#include "base/error.h"
+
+namespace fovea::processors {
+namespace {
+
+std::array<float, 3> three(const Json& config, const char* key,
+                           const std::array<float, 3>& fallback) {
+  if (config[key].is_null()) return fallback;
+  const auto list = config[key].as_float_list();
+  if (list.size() != 3) {
+    fail(ErrorKind::kInvalidData, "[{}] expected three numbers at '{}' but got {}", config.where(),
+         key, list.size());
+  }
+  return {list[0], list[1], list[2]};
+}
+
+}  // namespace
+
+PixelScale::PixelScale(const Json& config, const std::array<float, 3>& default_mean,
+                       const std::array<float, 3>& default_std) {
+  const auto mean = three(config, "image_mean", default_mean);
+  const auto std = three(config, "image_std", default_std);
+  const bool rescale = config.get_bool("do_rescale", true);
+  const bool normalize = config.get_bool("do_normalize", true);
+  const auto factor = static_cast<float>(config.get_double("rescale_factor", 1.0 / 255));
+  for (size_t channel = 0; channel < 3; ++channel) {
+    for (size_t value = 0; value < 256; ++value) {
+      auto x = static_cast<float>(value);
+      if (rescale) x *= factor;
+      if (normalize) x = (x - mean[channel]) / std[channel];
+      table_[channel][value] = x;
+    }
+  }
+}
+
+}  // namespace fovea::processors

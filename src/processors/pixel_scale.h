@@ -1,0 +1,26 @@
+// From 8-bit values to what a tower takes: rescale and normalise, as image processors' configs say.
+#pragma once
+
+#include <array>
+
+#include "base/json.h"
+#include "core/image.h"
+
+namespace fovea::processors {
+
+// (value * rescale_factor - image_mean) / image_std, each step only where its do_ flag is on.
+class PixelScale {
+ public:
+  PixelScale(const Json& config, const std::array<float, 3>& default_mean,
+             const std::array<float, 3>& default_std);
+  float operator()(int channel, uint8_t value) const { return table_[channel][value]; }
+
+ private:
+  std::array<std::array<float, 256>, 3> table_;
+};
+
+inline constexpr std::array<float, 3> kClipMean = {0.48145466f, 0.4578275f, 0.40821073f};
+inline constexpr std::array<float, 3> kClipStd = {0.26862954f, 0.26130258f, 0.27577711f};
+inline constexpr std::array<float, 3> kHalf = {0.5f, 0.5f, 0.5f};
+
+}  // namespace fovea::processors

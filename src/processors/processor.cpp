@@ -1,0 +1,207 @@
+#include "processors/processor.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "processors/image.h"
+#include "processors/resample.h"
+
+namespace fovea::processors {
+namespace {
+
+// How a family's template wants its messages, and where config.json names its placeholder.
+struct Format {
+  std::string_view model_type;
+  std::string_view image_token_key;
+};
+
+// Content is a list of entries for these, a string for every other type.
+constexpr std::array kFormats = {
+    Format{"llava", "image_token_index"},
+    Format{"qwen2_vl", "image_token_id"},
+};
+
+const Format* find_format(const std::string& model_type) {
+  const auto found = std::find_if(kFormats.begin(), kFormats.end(),
+                                  [&](const Format& f) { return f.model_type == model_type; });
+  return found == kFormats.end() ? nullptr : &*found;
+}
+
+JsonObject image_entry() {
+  JsonObject entry;
+  entry.set("type", "image");
+  return entry;
+}
+
+// Entries carry their text twice: templates read `text` or `content`.
+JsonObject text_entry(const std::string& text) {
+  JsonObject entry;
+  entry.set("type", "text").set("text", text).set("content", text);
+  return entry;
+}
+
+JsonArray content_list(const Message& message, int further_images) {
+  JsonArray list;
+  for (const auto& part : message.parts) {
+    list.push(part.kind == Part::Kind::kImage ? image_entry() : text_entry(part.text));
+  }
+  for (int i = 0; i < further_images; ++i) list.push(image_entry());
+  return list;
+}
+
+std::string content_text(const Message& message) {
+  std::string text;
+  for (const auto& part : message.parts) text += part.text;
+  return text;
+}
+
+// Images that no part names.
+int unplaced_images(const ChatRequest& request) {
+  int placed = 0;
+  for (const auto& message : request.messages) {
+    placed += static_cast<int>(
+        std::count_if(message.parts.begin(), message.parts.end(),
+                      [](const Part& part) { return part.kind == Part::Kind::kImage; }));
+  }
+  return static_cast<int>(request.images.size()) - placed;
+}
+
+// Pictures in the order in which their placeholders are rendered.
+std::vector<int> picture_order(const ChatRequest& request) {
+  const auto count = static_cast<int>(request.images.size());
+  std::vector<int> order;
+  for (const auto& message : request.messages) {
+    for (const auto& part : message.parts) {
+      if (part.kind != Part::Kind::kImage) continue;
+      if (part.image < 0 || part.image >= count ||
+          std::find(order.begin(), order.end(), part.image) != order.end()) {
+        fail(ErrorKind::kInvalidArgument,
+             "[messages] expected every picture once among {} but got number {}", count,
+             part.image);
+      }
+      order.push_back(part.image);
+    }
+  }
+  for (int i = 0; i < count; ++i) {
+    if (std::find(order.begin(), order.end(), i) == order.end()) order.push_back(i);
+  }
+  return order;
+}
+
+// The largest size inside `box` with the picture's shape; small pictures grow.
+Size fitted(Size picture, Size box) {
+  const double ratio = std::min(box.width / static_cast<double>(picture.width),
+                                box.height / static_cast<double>(picture.height));
+  return {std::max(1, static_cast<int>(picture.width * ratio)),
+          std::max(1, static_cast<int>(picture.height * ratio))};
+}
+
+}  // namespace
+
+Processor::Processor(const Checkpoint& checkpoint)
+    : model_type_(checkpoint.model_type()),
+      tokenizer_(Tokenizer::load(checkpoint)),
+      template_(ChatTemplate::load(checkpoint)) {
+  const Format* format = find_format(model_type_);
+  if (!format) return;
+  image_processor_ = load_image_processor(checkpoint);
+  const Json id = checkpoint.config[format->image_token_key];
+  if (!id.is_null()) image_token_id_ = id.as_int32();
+  if (image_token_id_ < 0) {
+    image_token_id_ =
+        tokenizer_->token_to_id(model_type_ == "llava" ? "<image>" : "<|image_pad|>").value_or(-1);
+  }
+}
+
+Json Processor::template_context(const ChatRequest& request) const {
+  int unplaced = unplaced_images(request);
+  size_t last_user = request.messages.size();
+  for (size_t i = 0; i < request.messages.size(); ++i) {
+    if (request.messages[i].role == "user") last_user = i;
+  }
+  if (unplaced > 0 && last_user == request.messages.size()) {
+    fail(ErrorKind::kInvalidArgument, "[messages] expected a user message for the pictures");
+  }
+  JsonArray messages;
+  for (size_t i = 0; i < request.messages.size(); ++i) {
+    const Message& message = request.messages[i];
+    JsonObject entry;
+    entry.set("role", message.role);
+    if (image_processor_) {
+      entry.set("content", content_list(message, i == last_user ? unplaced : 0));
+    } else {
+      entry.set("content", content_text(message));
+    }
+    for (const auto& key : message.extra.keys()) entry.set(key, message.extra[key]);
+    messages.push(entry);
+  }
+  JsonObject context;
+  context.set("messages", messages).set("add_generation_prompt", request.add_generation_prompt);
+  if (!request.tools.is_null()) context.set("tools", request.tools);
+  for (const auto& key : request.template_kwargs.keys()) {
+    context.set(key, request.template_kwargs[key]);
+  }
+  return context.freeze("messages");
+}
+
+std::vector<MediaSpan> Processor::process_pictures(const ChatRequest& request) const {
+  if (!request.images.empty() && !image_processor_) {
+    fail(ErrorKind::kInvalidArgument,
+         "[model] expected text only because '{}' takes no pictures but got {}", model_type_,
+         request.images.size());
+  }
+  std::vector<MediaSpan> spans;
+  for (const int index : picture_order(request)) {
+    Image image = decode_image(request.images[static_cast<size_t>(index)]);
+    MediaSpan span;
+    span.original = image.size;
+    if (request.resize_shape) {
+      image = resize(image, fitted(image.size, *request.resize_shape), Filter::kBicubic);
+    }
+    ProcessedImage processed = image_processor_->process(image);
+    span.count = processed.tokens;
+    span.pixels = std::move(processed.pixels);
+    span.grid_thw = processed.grid_thw;
+    span.used = processed.used;
+    spans.push_back(std::move(span));
+  }
+  return spans;
+}
+
+std::vector<int32_t> Processor::tokenize(const std::string& rendered) const {
+  const std::string& bos = template_.bos_token();
+  const bool has_bos = !bos.empty() && rendered.starts_with(bos);
+  return tokenizer_->encode(rendered, !has_bos);
+}
+
+Prompt Processor::expand(std::string rendered, std::vector<MediaSpan> pictures) const {
+  Prompt prompt;
+  const auto ids = tokenize(rendered);
+  const auto found = std::count(ids.begin(), ids.end(), image_token_id_);
+  if (image_processor_ && found != static_cast<int64_t>(pictures.size())) {
+    fail(ErrorKind::kInvalidArgument,
+         "[prompt] expected a placeholder for each of {} pictures but the rendered prompt has {}",
+         pictures.size(), found);
+  }
+  size_t next = 0;
+  for (const int32_t id : ids) {
+    if (!image_processor_ || id != image_token_id_) {
+      prompt.tokens.push_back(id);
+      continue;
+    }
+    MediaSpan& span = pictures[next++];
+    span.begin = static_cast<int>(prompt.tokens.size());
+    prompt.tokens.insert(prompt.tokens.end(), static_cast<size_t>(span.count), id);
+  }
+  prompt.text = std::move(rendered);
+  prompt.media = std::move(pictures);
+  return prompt;
+}
+
+Prompt Processor::process(const ChatRequest& request) const {
+  auto pictures = process_pictures(request);
+  return expand(template_.render(template_context(request)), std::move(pictures));
+}
+
+}  // namespace fovea::processors

@@ -1,0 +1,131 @@
+// Qwen2VLImageProcessor: the picture keeps its shape, its sides become multiples of patch * merge
+// within a pixel budget, and patches are laid out so that merge x merge neighbours stand together.
+// Source: Hugging Face image_processing_qwen2_vl. `pixels` is
+// [h * w, channels * temporal_patch_size * patch_size^2].
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "processors/image_processors.h"
+#include "processors/pixel_scale.h"
+#include "processors/resample.h"
+
+namespace fovea::processors {
+namespace {
+
+constexpr double kAspectMax = 200;
+
+// To the nearest multiple, ties to the even one, as Python rounds.
+int64_t nearest_multiple(double value, int factor) {
+  return static_cast<int64_t>(std::nearbyint(value / factor)) * factor;
+}
+
+class Qwen2VlImageProcessor : public ImageProcessor {
+ public:
+  explicit Qwen2VlImageProcessor(const Json& config)
+      : patch_(config.get_int("patch_size", 14)),
+        temporal_(config.get_int("temporal_patch_size", 2)),
+        merge_(config.get_int("merge_size", 2)),
+        min_pixels_(56 * 56),
+        max_pixels_(28 * 28 * 1280),
+        resize_(config.get_bool("do_resize", true)),
+        filter_(filter_from_number(config.get_int("resample", 3))),
+        scale_(config, kClipMean, kClipStd) {
+    min_pixels_ = config["size"].get_int("shortest_edge", min_pixels_);
+    max_pixels_ = config["size"].get_int("longest_edge", max_pixels_);
+    min_pixels_ = config.get_int("min_pixels", min_pixels_);
+    max_pixels_ = config.get_int("max_pixels", max_pixels_);
+    if (patch_ < 1 || temporal_ < 1 || merge_ < 1 || min_pixels_ < 1 || max_pixels_ < min_pixels_) {
+      fail(ErrorKind::kInvalidData,
+           "[{}] expected positive patch_size, temporal_patch_size, merge_size and min_pixels <= "
+           "max_pixels but got {}, {}, {}, {}, {}",
+           config.where(), patch_, temporal_, merge_, min_pixels_, max_pixels_);
+    }
+  }
+
+  ProcessedImage process(const Image& image) const override {
+    ProcessedImage out;
+    out.used = target_size(image.size);
+    const Image used = resize_ ? resize(image, out.used, filter_) : image;
+    if (used.size != out.used) {
+      fail(ErrorKind::kInvalidData, "[picture] expected sides in multiples of {} but got {}x{}",
+           patch_ * merge_, image.size.width, image.size.height);
+    }
+    const int rows = out.used.height / patch_;
+    const int columns = out.used.width / patch_;
+    out.grid_thw = {1, rows, columns};
+    out.tokens = rows * columns / (merge_ * merge_);
+    out.pixels = patches(used, rows, columns);
+    return out;
+  }
+
+ private:
+  Size target_size(Size size) const {
+    const double w = size.width;
+    const double h = size.height;
+    if (std::max(w, h) / std::min(w, h) > kAspectMax) {
+      fail(ErrorKind::kInvalidData,
+           "[picture] expected sides within 1:{} of each other but got {}x{}", int(kAspectMax),
+           size.width, size.height);
+    }
+    const int factor = patch_ * merge_;
+    int64_t height = std::max<int64_t>(factor, nearest_multiple(h, factor));
+    int64_t width = std::max<int64_t>(factor, nearest_multiple(w, factor));
+    if (height * width > max_pixels_) {
+      const double beta = std::sqrt(h * w / max_pixels_);
+      height = std::max<int64_t>(factor, int64_t(std::floor(h / beta / factor)) * factor);
+      width = std::max<int64_t>(factor, int64_t(std::floor(w / beta / factor)) * factor);
+    } else if (height * width < min_pixels_) {
+      const double beta = std::sqrt(min_pixels_ / (h * w));
+      height = int64_t(std::ceil(h * beta / factor)) * factor;
+      width = int64_t(std::ceil(w * beta / factor)) * factor;
+    }
+    return {static_cast<int>(width), static_cast<int>(height)};
+  }
+
+  // A still picture fills every temporal plane.
+  HostTensor patches(const Image& image, int rows, int columns) const {
+    HostTensor out;
+    out.shape = {rows * columns, 3 * temporal_ * patch_ * patch_};
+    out.data.reserve(static_cast<size_t>(out.shape[0]) * static_cast<size_t>(out.shape[1]));
+    for (int block = 0; block < rows * columns / (merge_ * merge_); ++block) {
+      for (int inside = 0; inside < merge_ * merge_; ++inside) {
+        const int row = block / (columns / merge_) * merge_ + inside / merge_;
+        const int column = block % (columns / merge_) * merge_ + inside % merge_;
+        for (int channel = 0; channel < 3; ++channel) {
+          for (int plane = 0; plane < temporal_; ++plane) {
+            append_patch(image, row, column, channel, out.data);
+          }
+        }
+      }
+    }
+    return out;
+  }
+
+  void append_patch(const Image& image, int row, int column, int channel,
+                    std::vector<float>& to) const {
+    for (int y = row * patch_; y < (row + 1) * patch_; ++y) {
+      const uint8_t* from =
+          image.rgb.data() + (int64_t{y} * image.size.width + column * patch_) * 3 + channel;
+      for (int x = 0; x < patch_; ++x) to.push_back(scale_(channel, from[int64_t{3} * x]));
+    }
+  }
+
+  int patch_;
+  int temporal_;
+  int merge_;
+  int min_pixels_;
+  int max_pixels_;
+  bool resize_;
+  Filter filter_;
+  PixelScale scale_;
+};
+
+}  // namespace
+
+std::unique_ptr<ImageProcessor> make_qwen2_vl_image_processor(const Json& config,
+                                                              const Checkpoint&) {
+  return std::make_unique<Qwen2VlImageProcessor>(config);
+}
+
+}  // namespace fovea::processors
