@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "kernels/op.h"
 #include "mlx/ops.h"
+#include "mlx/transforms.h"
 #include "nn/linear.h"
 #include "nn/safetensors.h"
 
@@ -91,7 +92,10 @@ void Weights::rename(const std::function<std::string(const std::string&)>& rule)
 void Weights::transform(const std::string& name,
                         const std::function<mx::array(const mx::array&)>& change) {
   const auto found = tensors_.find(name);
-  if (found != tensors_.end()) found->second.value = change(found->second.value);
+  if (found == tensors_.end()) return;
+  found->second.value = change(found->second.value);
+  // Now, on the loading thread: what the engine is given must not hang on another thread's stream.
+  mx::eval(found->second.value);
 }
 
 // Overrides are keyed by the module's path, with or without the name of the language model.

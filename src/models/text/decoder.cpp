@@ -98,6 +98,7 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
     x_TD = model_->layers[i](x_TD, rope, static_cast<int>(i), cache, batch.segments);
     if (sink) sink(fmt::format("hidden.{}", i), x_TD);
   }
+  if (batch.logits_rows.empty()) return mx::zeros({0, config_.vocab_size});
   const mx::array rows(batch.logits_rows.data(), {static_cast<int>(batch.logits_rows.size())},
                        mx::int32);
   const auto last = model_->norm(mx::take(x_TD, rows, 0));

@@ -1,0 +1,57 @@
+// Keys and values of each sequence in one growing buffer per layer. Engine thread only.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "nn/kv_cache.h"
+
+namespace fovea::generate {
+
+namespace mx = mlx::core;
+
+class ContiguousCache : public nn::KvCache {
+ public:
+  struct Options {
+    int num_layers = 0;
+    // At most this many rows are kept: the first four and the newest; 0 keeps all. Rows keep the
+    // positions that they were given. A chunk sees max_kv_size - 1 older rows, as the reference's
+    // rotating cache gives it.
+    int max_kv_size = 0;
+  };
+
+  explicit ContiguousCache(const Options& options) : options_(options) {}
+
+  int add_sequence();
+  void remove_sequence(int sequence);
+
+  // Rows that the sequence holds.
+  int length(int sequence) const;
+  size_t sequence_count() const { return sequences_.size(); }
+
+  // Every buffer, to be evaluated after a step whose logits nobody wants.
+  std::vector<mx::array> buffers() const;
+
+  mx::array attend(int layer, const mx::array& q_THD, const mx::array& k_TKD,
+                   const mx::array& v_TKD, std::span<const nn::Segment> segments,
+                   const nn::AttentionSpec& spec) override;
+
+ private:
+  struct Layer {
+    mx::array k_CKD;
+    mx::array v_CKD;
+  };
+  struct Sequence {
+    std::vector<Layer> layers;
+    int length = 0;
+  };
+
+  int kept_length(const Sequence& sequence) const;
+  mx::array extend(const mx::array* buffer, int length, const mx::array& rows) const;
+
+  Options options_;
+  std::map<int, Sequence> sequences_;
+  int next_sequence_ = 0;
+};
+
+}  // namespace fovea::generate

@@ -1,0 +1,279 @@
+#include "generate/engine.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "base/error.h"
+#include "generate/cache/contiguous_cache.h"
+#include "generate/scheduler.h"
+#include "mlx/ops.h"
+#include "mlx/transforms.h"
+
+namespace fovea::generate {
+namespace {
+
+namespace mx = mlx::core;
+
+double milliseconds(Clock::duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+
+mx::array media_pixels(const Prompt& prompt) {
+  std::vector<mx::array> parts;
+  for (const auto& span : prompt.media) {
+    mx::Shape shape(span.pixels.shape.begin(), span.pixels.shape.end());
+    parts.emplace_back(span.pixels.data.data(), shape, mx::float32);
+  }
+  return mx::concatenate(parts, 0);
+}
+
+mx::array media_grids(const Prompt& prompt) {
+  std::vector<int> grids;
+  for (const auto& span : prompt.media) {
+    grids.insert(grids.end(), span.grid_thw.begin(), span.grid_thw.end());
+  }
+  return mx::array(grids.data(), {static_cast<int>(prompt.media.size()), 3}, mx::int32);
+}
+
+}  // namespace
+
+class Engine::Impl {
+ public:
+  Impl(std::shared_ptr<const models::Model> model,
+       std::shared_ptr<const processors::Tokenizer> tokenizer, EngineOptions options)
+      : model_(std::move(model)),
+        tokenizer_(std::move(tokenizer)),
+        options_(std::move(options)),
+        scheduler_(options_.prefill_step_size),
+        cache_({model_->info().num_layers, options_.max_kv_size}) {
+    for (const int32_t id : model_->info().eos_token_ids) stop_ids_.insert(id);
+    for (const int32_t id : tokenizer_->eos_token_ids()) stop_ids_.insert(id);
+    thread_ = std::thread([this] { run(); });
+  }
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+      for (auto& request : live_) request->cancelled = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+
+  RequestId submit(Prompt prompt, const SamplingParams& params, EventSink sink) {
+    const int max_tokens = room_for(prompt, params);
+    Sampler sampler(resolve_sampling(params, options_.generation_config), prompt.tokens);
+    TextStream stream(tokenizer_, params.stop);
+    const std::lock_guard lock(mutex_);
+    if (static_cast<int>(live_.size()) >= options_.requests_max) {
+      fail(ErrorKind::kBusy, "[engine] expected fewer than {} requests at once but all are taken",
+           options_.requests_max);
+    }
+    auto request =
+        std::make_shared<Request>(++last_id_, std::move(prompt), max_tokens, std::move(sampler),
+                                  std::move(stream), std::move(sink));
+    live_.push_back(request);
+    inbox_.push_back(request);
+    wake_.notify_all();
+    return request->id;
+  }
+
+  void cancel(RequestId id) {
+    const std::lock_guard lock(mutex_);
+    for (auto& request : live_) {
+      if (request->id == id) request->cancelled = true;
+    }
+    wake_.notify_all();
+  }
+
+ private:
+  int room_for(const Prompt& prompt, const SamplingParams& params) const {
+    const auto length = static_cast<int>(prompt.tokens.size());
+    const int context = model_->info().context_length;
+    if (length == 0) fail(ErrorKind::kInvalidArgument, "[prompt] expected tokens but got none");
+    if (params.max_tokens < 1) {
+      fail(ErrorKind::kInvalidArgument, "[prompt] expected max_tokens of at least 1 but got {}",
+           params.max_tokens);
+    }
+    if (length >= context) {
+      fail(ErrorKind::kTooLarge, "[prompt] expected fewer than {} tokens but got {}", context,
+           length);
+    }
+    return std::min(params.max_tokens, context - length);
+  }
+
+  void run() {
+    while (take_inbox()) {
+      drop_cancelled();
+      if (!scheduler_.empty()) step(scheduler_.next_step());
+    }
+  }
+
+  // Moves new requests to the scheduler, waiting while there is nothing to do; false at the end.
+  bool take_inbox() {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] { return ending_ || !inbox_.empty() || !scheduler_.empty(); });
+    for (auto& request : inbox_) scheduler_.add(std::move(request));
+    inbox_.clear();
+    return !ending_ || !scheduler_.empty();
+  }
+
+  void drop_cancelled() {
+    const auto requests = scheduler_.requests();
+    for (const auto& request : requests) {
+      if (request->cancelled) finish(*request, FinishReason::kCancelled);
+    }
+  }
+
+  // A step has one row for now, so whatever it throws is that row's failure.
+  void step(const std::vector<StepRow>& rows) {
+    for (const auto& row : rows) {
+      try {
+        if (row.prefill && row.begin == 0) start(*row.request);
+        deliver(row, compute(row));
+      } catch (const Error& error) {
+        end(*row.request, Failed{error.kind(), error.what()});
+      } catch (const std::exception& error) {
+        end(*row.request, Failed{ErrorKind::kIo, fmt::format("[engine] {}", error.what())});
+      }
+    }
+  }
+
+  void start(Request& request) {
+    const auto& sink = options_.stage_sink;
+    if (sink && !request.prompt.media.empty()) {
+      sink("pixel_values", media_pixels(request.prompt));
+      if (request.prompt.media[0].grid_thw[0] > 0)
+        sink("image_grid_thw", media_grids(request.prompt));
+    }
+    request.sequence = cache_.add_sequence();
+    request.inputs_embeds_LD = models::embed_prompt(*model_, request.prompt, sink);
+    const auto positions = model_->position_ids(request.prompt);
+    request.position_ids_AL = positions.position_ids_AL;
+    request.position_delta = positions.delta;
+    if (sink) sink("position_ids", positions.position_ids_AL);
+  }
+
+  mx::array embeds_of(const StepRow& row) const {
+    const Request& request = *row.request;
+    if (!row.prefill) return model_->embed_tokens(std::span(request.generated).last(1));
+    const auto& all = *request.inputs_embeds_LD;
+    return mx::slice(all, {row.begin, 0}, {row.begin + row.count, all.shape(1)});
+  }
+
+  mx::array positions_of(const StepRow& row) const {
+    const Request& request = *row.request;
+    const int axes = model_->info().position_axes;
+    if (row.prefill) {
+      return mx::slice(*request.position_ids_AL, {0, row.begin}, {axes, row.begin + row.count});
+    }
+    const int at = request.prompt_length() + static_cast<int>(request.generated.size()) - 1;
+    return mx::full({axes, 1}, at + request.position_delta, mx::int32);
+  }
+
+  // The logits of the row's last token, or an empty list for the inner chunks of a prompt.
+  std::vector<float> compute(const StepRow& row) {
+    const nn::Segment segment{row.request->sequence, 0, row.count};
+    const int last = row.count - 1;
+    models::Batch batch{
+        embeds_of(row), positions_of(row), {&segment, 1}, {&last, size_t{row.wants_logits}}};
+    const auto logits = model_->forward(batch, cache_);
+    if (!row.wants_logits) {
+      mx::eval(cache_.buffers());
+      return {};
+    }
+    mx::array flat = mx::contiguous(mx::reshape(logits, {-1}));
+    mx::eval(flat);
+    if (options_.stage_sink && row.prefill) options_.stage_sink("logits", flat);
+    return {flat.data<float>(), flat.data<float>() + flat.size()};
+  }
+
+  void deliver(const StepRow& row, std::vector<float> logits) {
+    Request& request = *row.request;
+    if (row.prefill) {
+      request.prefilled += row.count;
+      request.sink(PrefillProgress{request.prefilled, request.prompt_length()});
+    }
+    if (!row.wants_logits) return;
+    const int32_t id = request.sampler.sample(logits);
+    if (request.generated.empty()) {
+      request.first_token = Clock::now();
+      request.inputs_embeds_LD.reset();
+    }
+    request.generated.push_back(id);
+    const bool stop = stop_ids_.contains(id);
+    request.sink(TextDelta{stop ? "" : request.stream.add(id), {id}});
+    if (stop || request.stream.stopped()) {
+      finish(request, FinishReason::kStop);
+    } else if (static_cast<int>(request.generated.size()) >= request.max_tokens) {
+      finish(request, FinishReason::kLength);
+    }
+  }
+
+  void finish(Request& request, FinishReason reason) {
+    if (std::string rest = request.stream.finish(); !rest.empty()) {
+      request.sink(TextDelta{std::move(rest), {}});
+    }
+    const auto now = Clock::now();
+    const bool any = !request.generated.empty();
+    Finished finished;
+    finished.reason = reason;
+    finished.usage = {request.prompt_length(), static_cast<int>(request.generated.size()), 0};
+    auto& t = finished.timings;
+    t.prompt_n = request.prompt_length();
+    t.prompt_ms = milliseconds((any ? request.first_token : now) - request.submitted);
+    t.predicted_n = static_cast<int>(request.generated.size());
+    t.predicted_ms = any ? milliseconds(now - request.first_token) : 0;
+    // The first token belongs to the prompt's time.
+    if (t.predicted_n > 1) t.predicted_per_second = 1000 * (t.predicted_n - 1) / t.predicted_ms;
+    end(request, finished);
+  }
+
+  void end(Request& request, const Event& event) {
+    if (request.sequence >= 0) cache_.remove_sequence(request.sequence);
+    const auto keep = std::shared_ptr<Request>(take_live(request.id));
+    scheduler_.remove(request);
+    keep->sink(event);
+  }
+
+  std::shared_ptr<Request> take_live(RequestId id) {
+    const std::lock_guard lock(mutex_);
+    const auto found =
+        std::find_if(live_.begin(), live_.end(), [&](const auto& r) { return r->id == id; });
+    auto request = *found;
+    live_.erase(found);
+    return request;
+  }
+
+  std::shared_ptr<const models::Model> model_;
+  std::shared_ptr<const processors::Tokenizer> tokenizer_;
+  EngineOptions options_;
+  std::set<int32_t> stop_ids_;
+  Scheduler scheduler_;
+  ContiguousCache cache_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool ending_ = false;
+  RequestId last_id_ = 0;
+  std::vector<std::shared_ptr<Request>> inbox_;
+  std::vector<std::shared_ptr<Request>> live_;  // accepted and not ended
+  std::thread thread_;
+};
+
+Engine::Engine(std::shared_ptr<const models::Model> model,
+               std::shared_ptr<const processors::Tokenizer> tokenizer, EngineOptions options)
+    : impl_(std::make_unique<Impl>(std::move(model), std::move(tokenizer), std::move(options))) {}
+Engine::~Engine() = default;
+
+RequestId Engine::submit(Prompt prompt, const SamplingParams& params, EventSink sink) {
+  return impl_->submit(std::move(prompt), params, std::move(sink));
+}
+
+void Engine::cancel(RequestId id) { impl_->cancel(id); }
+
+}  // namespace fovea::generate

@@ -1,0 +1,47 @@
+// Runs prompts through a model on a thread of its own. submit() and cancel() may be called from any
+// thread; events arrive on the engine thread, in order, and every accepted request ends with
+// exactly one Finished or Failed. A request that fails never takes another along.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/prompt.h"
+#include "core/sampling_params.h"
+#include "generate/request.h"
+#include "models/model.h"
+#include "processors/tokenizer.h"
+
+namespace fovea::generate {
+
+struct EngineOptions {
+  int prefill_step_size = 2048;  // prompt rows in one step
+  int max_kv_size = 0;           // rows that a sequence's cache keeps; 0 is all
+  int requests_max = 64;         // waiting and running
+  Json generation_config;        // of the checkpoint, for sampling defaults; may be null
+  models::StageSink stage_sink;  // for --dump: called on the engine thread; may be empty
+};
+
+class Engine {
+ public:
+  Engine(std::shared_ptr<const models::Model> model,
+         std::shared_ptr<const processors::Tokenizer> tokenizer, EngineOptions options);
+  // Running and waiting requests end as cancelled.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Throws Error(kBusy) when too many requests wait, Error(kInvalidArgument) for sampling values
+  // out of range, Error(kTooLarge) with both numbers for a prompt that leaves no room in the
+  // context. max_tokens is cut to that room. No event is sent when this throws.
+  RequestId submit(Prompt prompt, const SamplingParams& params, EventSink sink);
+
+  // The request ends with Finished{kCancelled} within one step; unknown ids are ignored.
+  void cancel(RequestId id);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fovea::generate

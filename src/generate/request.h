@@ -1,0 +1,55 @@
+// A prompt in the engine, from submit to its last event. Engine thread only, but for `cancelled`.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "core/event.h"
+#include "core/prompt.h"
+#include "core/sampling_params.h"
+#include "generate/sampler.h"
+#include "generate/stream.h"
+#include "mlx/array.h"
+
+namespace fovea::generate {
+
+using RequestId = uint64_t;
+using EventSink = std::function<void(const Event&)>;
+using Clock = std::chrono::steady_clock;
+
+struct Request {
+  RequestId id = 0;
+  Prompt prompt;
+  int max_tokens = 0;
+  Sampler sampler;
+  TextStream stream;
+  EventSink sink;
+  std::atomic<bool> cancelled{false};
+
+  // Filled when the request starts.
+  std::optional<mlx::core::array> inputs_embeds_LD;
+  std::optional<mlx::core::array> position_ids_AL;
+  int position_delta = 0;
+  int sequence = -1;
+
+  int prefilled = 0;  // prompt rows that the cache holds
+  std::vector<int32_t> generated;
+
+  Clock::time_point submitted = Clock::now();
+  Clock::time_point first_token;
+
+  Request(RequestId request_id, Prompt p, int max, Sampler s, TextStream t, EventSink e)
+      : id(request_id),
+        prompt(std::move(p)),
+        max_tokens(max),
+        sampler(std::move(s)),
+        stream(std::move(t)),
+        sink(std::move(e)) {}
+
+  int prompt_length() const { return static_cast<int>(prompt.tokens.size()); }
+};
+
+}  // namespace fovea::generate

@@ -1,0 +1,59 @@
+// From one row's logits to its next token. State is per request: a row's tokens depend on its own
+// parameters, seed and history alone. One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/json.h"
+#include "core/sampling_params.h"
+
+namespace fovea::generate {
+
+// Parameters with every default filled in and every range checked.
+struct Sampling {
+  double temperature = 0;
+  double top_p = 1;
+  int top_k = 0;
+  double min_p = 0;
+  double repetition_penalty = 1;
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  std::vector<std::pair<int32_t, float>> logit_bias;
+  uint64_t seed = 0;
+};
+
+// Request, then generation_config.json, then the library's defaults; do_sample false means greedy
+// unless the request names a temperature. An absent seed is random. Throws Error(kInvalidArgument)
+// for a value out of its range.
+Sampling resolve_sampling(const SamplingParams& params, const Json& generation_config);
+
+class Sampler {
+ public:
+  // `history` is the whole prompt: penalties see it.
+  Sampler(Sampling sampling, std::span<const int32_t> history);
+
+  // Picks a token and adds it to the history. The logits are changed in place. Filters see
+  // untempered log probabilities, in the order top_p, min_p, top_k.
+  int32_t sample(std::span<float> logits);
+
+ private:
+  Sampling sampling_;
+  std::unordered_map<int32_t, int> counts_;  // of every token in the history
+  uint64_t position_ = 0;
+};
+
+// The steps of sample(), for tests.
+struct Candidate {
+  int32_t id;
+  float logprob;
+};
+void apply_penalties(const Sampling& sampling, const std::unordered_map<int32_t, int>& counts,
+                     std::span<float> logits);
+// What the filters leave, by falling probability, equal ones by rising id.
+std::vector<Candidate> kept_candidates(const Sampling& sampling, std::span<const float> logits);
+
+}  // namespace fovea::generate
