@@ -86,6 +86,9 @@ Positions consecutive_positions(int length, int axes);
 // a missing, unknown or misshapen weight.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint);
 
+// Throws as load_model() does for an unknown model_type, reading nothing else.
+void require_supported(const Checkpoint& checkpoint);
+
 // The families that this build knows, sorted by name.
 std::vector<std::string> supported_model_types();
 

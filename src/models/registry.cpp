@@ -19,6 +19,15 @@ constexpr std::array kFamilies = {
     Row{"qwen2", make_text_only}, Row{"qwen2_vl", make_qwen2_vl},
 };
 
+const Row& row_of(const Checkpoint& checkpoint) {
+  const std::string type = checkpoint.model_type();
+  for (const auto& row : kFamilies) {
+    if (type == row.model_type) return row;
+  }
+  fail(ErrorKind::kUnsupported, "[config.json] expected a model_type among {} but got '{}'",
+       fmt::join(supported_model_types(), ", "), type);
+}
+
 }  // namespace
 
 std::vector<std::string> supported_model_types() {
@@ -28,12 +37,9 @@ std::vector<std::string> supported_model_types() {
 }
 
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
-  const std::string type = checkpoint.model_type();
-  for (const auto& row : kFamilies) {
-    if (type == row.model_type) return row.make(checkpoint);
-  }
-  fail(ErrorKind::kUnsupported, "[config.json] expected a model_type among {} but got '{}'",
-       fmt::join(supported_model_types(), ", "), type);
+  return row_of(checkpoint).make(checkpoint);
 }
+
+void require_supported(const Checkpoint& checkpoint) { row_of(checkpoint); }
 
 }  // namespace fovea::models

@@ -169,15 +169,16 @@ std::vector<MediaSpan> Processor::process_pictures(const ChatRequest& request) c
   return spans;
 }
 
-std::vector<int32_t> Processor::tokenize(const std::string& rendered) const {
-  const std::string& bos = template_.bos_token();
+std::vector<int32_t> tokenize(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                              const std::string& rendered) {
+  const std::string& bos = chat_template.bos_token();
   const bool has_bos = !bos.empty() && rendered.starts_with(bos);
-  return tokenizer_->encode(rendered, !has_bos);
+  return tokenizer.encode(rendered, !has_bos);
 }
 
 Prompt Processor::expand(std::string rendered, std::vector<MediaSpan> pictures) const {
   Prompt prompt;
-  const auto ids = tokenize(rendered);
+  const auto ids = tokenize(*tokenizer_, template_, rendered);
   const auto found = std::count(ids.begin(), ids.end(), image_token_id_);
   if (image_processor_ && found != static_cast<int64_t>(pictures.size())) {
     fail(ErrorKind::kInvalidArgument,

@@ -14,6 +14,11 @@
 
 namespace fovea::processors {
 
+// Token ids of a rendered prompt, placeholders not expanded. The tokenizer's own special tokens are
+// added, but never a second beginning-of-text.
+std::vector<int32_t> tokenize(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                              const std::string& rendered);
+
 class Processor {
  public:
   // Reads the tokenizer, the template and the picture settings; no weights.
@@ -27,10 +32,6 @@ class Processor {
 
   const ChatTemplate& chat_template() const { return template_; }
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
-
-  // Token ids of a rendered prompt, placeholders not expanded. The tokenizer's own special tokens
-  // are added, but never a second beginning-of-text.
-  std::vector<int32_t> tokenize(const std::string& rendered) const;
 
   // The template's context for a request: messages in the family's form, tools, further variables.
   Json template_context(const ChatRequest& request) const;

@@ -1,0 +1,14 @@
+// The subcommands of `fovea`, one a file. Each adds itself to the program; its callback does the
+// work, writes results to standard output and throws fovea::Error for what the user can mend.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace fovea::cli {
+
+void add_generate_command(CLI::App& program);
+void add_prompt_command(CLI::App& program);
+
+}  // namespace fovea::cli

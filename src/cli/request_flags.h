@@ -1,0 +1,32 @@
+// The flags that describe a request, shared by commands that make one.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/message.h"
+#include "core/sampling_params.h"
+
+namespace CLI {
+class App;
+}
+
+namespace fovea::cli {
+
+struct RequestFlags {
+  std::string prompt;
+  std::string system;
+  std::vector<std::string> images;
+  std::vector<int> resize_shape;
+  std::vector<std::string> logit_bias;
+  SamplingParams sampling;
+};
+
+void add_request_flags(CLI::App& command, RequestFlags& flags);
+
+// Reads the pictures and checks what the parser cannot. Throws fovea::Error.
+ChatRequest chat_request(const RequestFlags& flags);
+SamplingParams sampling_params(const RequestFlags& flags);
+
+}  // namespace fovea::cli
