@@ -35,6 +35,8 @@ target_link_libraries(fovea_format INTERFACE fmt::fmt)
 
 # Where tests find the repository's fixtures and the embedded model.
 add_library(fovea_test_support INTERFACE)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # SHA-256 of fixtures
+target_link_libraries(fovea_test_support INTERFACE OpenSSL::Crypto)
 target_include_directories(fovea_test_support INTERFACE ${PROJECT_SOURCE_DIR}/tests)
 target_compile_definitions(fovea_test_support INTERFACE
   FOVEA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")

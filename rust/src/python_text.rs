@@ -23,8 +23,26 @@ fn repr(value: &Value) -> String {
             let items = items(value).map(|(k, v)| format!("{}: {}", repr(&k), repr(&v)));
             format!("{{{}}}", items.collect::<Vec<_>>().join(", "))
         }
+        ValueKind::Number => number(value),
         _ => value.to_string(),
     }
+}
+
+/// Fractions beyond 16 digits, or with four zeros behind the point, have an exponent of at least two
+/// digits.
+fn number(value: &Value) -> String {
+    let text = value.to_string();
+    let size = f64::try_from(value.clone()).map_or(0.0, f64::abs);
+    if value.is_integer() || size == 0.0 || (1e-4..1e16).contains(&size) {
+        return text;
+    }
+    let text = format!("{:e}", f64::try_from(value.clone()).unwrap_or_default());
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    format!("{digits}e{sign}{exponent:0>2}")
 }
 
 fn repr_str(text: &str) -> String {
@@ -81,7 +99,7 @@ fn write_json(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) 
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-        ValueKind::Number => out.push_str(&value.to_string()),
+        ValueKind::Number => out.push_str(&number(value)),
         ValueKind::String => write_json_str(value.as_str().unwrap_or_default(), style, out),
         ValueKind::Map => {
             let mut members: Vec<_> = items(value).collect();

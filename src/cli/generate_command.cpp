@@ -200,23 +200,6 @@ void report_checks() {
        m.index, m.shape, m.fallback, m.kernel, report.checked);
 }
 
-struct Loaded {
-  std::shared_ptr<const models::Model> model;
-  std::unique_ptr<processors::Processor> processor;
-  Json generation_config;
-};
-
-Loaded load(const std::string& name) {
-  const Checkpoint checkpoint = open_checkpoint(name.empty() ? embedded_model() : name);
-  // An unknown family is told before its files are read.
-  Loaded loaded;
-  models::require_supported(checkpoint);
-  loaded.processor = std::make_unique<processors::Processor>(checkpoint);
-  loaded.model = models::load_model(checkpoint);
-  loaded.generation_config = checkpoint.generation_config;
-  return loaded;
-}
-
 Report report_of(const Prompt& prompt, double load_ms) {
   Report report{{}, load_ms};
   for (const auto& span : prompt.media) {
@@ -238,21 +221,28 @@ void generate(const Flags& flags) {
   const ChatRequest request = chat_request(flags.request);
   kernels::set_allocator_cache(kAllocatorCacheBytes);
 
-  const auto load_begin = Clock::now();
-  Loaded loaded = load(flags.model);
-  const double load_ms = milliseconds_since(load_begin);
-  const auto request_begin = Clock::now();
-  Prompt prompt = loaded.processor->process(request);
+  auto begin = Clock::now();
+  const Checkpoint checkpoint =
+      open_checkpoint(flags.model.empty() ? embedded_model() : flags.model);
+  models::require_supported(checkpoint);
+  const processors::Processor processor(checkpoint);
+  double load_ms = milliseconds_since(begin);
+  // Before the weights: a bad picture is told at once.
+  begin = Clock::now();
+  Prompt prompt = processor.process(request);
+  const double process_ms = milliseconds_since(begin);
+  begin = Clock::now();
+  const std::shared_ptr<const models::Model> model = models::load_model(checkpoint);
+  load_ms += milliseconds_since(begin);
   const Report report = report_of(prompt, load_ms);
-  const double process_ms = milliseconds_since(request_begin);
 
   kernels::set_checks(flags.check_kernels);
   generate::EngineOptions options;
   options.prefill_step_size = flags.prefill_step_size;
   options.max_kv_size = flags.max_kv_size;
-  options.generation_config = loaded.generation_config;
+  options.generation_config = checkpoint.generation_config;
   if (dump) options.stage_sink = dump->sink();
-  generate::Engine engine(loaded.model, loaded.processor->tokenizer(), std::move(options));
+  generate::Engine engine(model, processor.tokenizer(), std::move(options));
 
   if (flags.verbose) print_heading(flags, prompt);
   Answer answer(!flags.json, &progress);

@@ -181,14 +181,15 @@ class Engine::Impl {
     const int last = row.count - 1;
     models::Batch batch{
         embeds_of(row), positions_of(row), {&segment, 1}, {&last, size_t{row.wants_logits}}};
-    const auto logits = model_->forward(batch, cache_);
+    const auto& sink = options_.stage_sink;
+    const auto logits = model_->forward(batch, cache_, row.prefill ? sink : models::StageSink());
     if (!row.wants_logits) {
       mx::eval(cache_.buffers());
       return {};
     }
     mx::array flat = mx::contiguous(mx::reshape(logits, {-1}));
     mx::eval(flat);
-    if (options_.stage_sink && row.prefill) options_.stage_sink("logits", flat);
+    if (sink && row.prefill) sink("logits", flat);
     return {flat.data<float>(), flat.data<float>() + flat.size()};
   }
 

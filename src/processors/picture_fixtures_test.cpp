@@ -1,0 +1,173 @@
+// Pictures against Pillow's and transformers' answers in tests/fixtures.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "processors/image.h"
+#include "processors/image_processor.h"
+#include "processors/media_source.h"
+#include "processors/resample.h"
+#include "support/expect_error.h"
+#include "support/fixtures.h"
+#include "support/temporary_folder.h"
+
+namespace fovea::processors {
+namespace {
+
+using testing::fixture_path;
+using testing::read_fixture;
+
+// The formula of docs/parity.md.
+Image formula_picture(int width, int height) {
+  Image image;
+  image.size = {width, height};
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      for (int c = 0; c < 3; ++c) {
+        image.rgb.push_back(static_cast<uint8_t>((7 * x + 13 * y + 29 * c + x * y / 16) % 256));
+      }
+    }
+  }
+  return image;
+}
+
+// Sources are named kind_WIDTHxHEIGHT; those of the formula are not stored.
+Image raw_source(const std::string& name) {
+  Image image;
+  const auto at = name.rfind('_') + 1;
+  image.size.width = std::stoi(name.substr(at));
+  image.size.height = std::stoi(name.substr(name.find('x', at) + 1));
+  if (name.starts_with("formula_")) return formula_picture(image.size.width, image.size.height);
+  const std::string bytes = read_file(fixture_path("pillow/resize/" + name + ".rgb"));
+  image.rgb.assign(bytes.begin(), bytes.end());
+  return image;
+}
+
+Filter filter_named(const std::string& name) {
+  static const std::map<std::string, Filter> kFilters = {
+      {"nearest", Filter::kNearest}, {"box", Filter::kBox},         {"bilinear", Filter::kBilinear},
+      {"hamming", Filter::kHamming}, {"bicubic", Filter::kBicubic}, {"lanczos", Filter::kLanczos}};
+  return kFilters.at(name);
+}
+
+TEST(Resample, EqualsPillowBitForBit) {
+  const Json cases = read_fixture("pillow/resize/cases.json")["cases"];
+  ASSERT_GE(cases.size(), 200u);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Json c = cases.at(i);
+    const Size size{c["width"].as_int32(), c["height"].as_int32()};
+    const Image out =
+        resize(raw_source(c["source"].as_string()), size, filter_named(c["filter"].as_string()));
+    ASSERT_EQ(out.rgb.size(), size_t{3} * size.width * size.height);
+    EXPECT_EQ(testing::sha256(out.rgb.data(), out.rgb.size()), c["sha256"].as_string()) << c.dump();
+  }
+  std::printf("%zu resizes equal Pillow's\n", cases.size());
+}
+
+TEST(DecodeImage, EqualsPillowForEveryForm) {
+  const Json cases = read_fixture("pillow/files/cases.json")["cases"];
+  ASSERT_GT(cases.size(), 50u);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Json c = cases.at(i);
+    const std::string file = c["file"].as_string();
+    const Image out = decode_image(load_media(fixture_path("pillow/files/" + file).string()));
+    EXPECT_EQ(out.size, (Size{c["width"].as_int32(), c["height"].as_int32()})) << file;
+    const auto expected = read_file(fixture_path("pillow/files/" + c["expected"].as_string()));
+    ASSERT_EQ(out.rgb.size(), expected.size()) << file;
+    int worst = 0;
+    for (size_t b = 0; b < expected.size(); ++b) {
+      worst = std::max(worst, std::abs(int{out.rgb[b]} - static_cast<uint8_t>(expected[b])));
+    }
+    EXPECT_LE(worst, c["tolerance"].as_int32()) << file;
+  }
+}
+
+TEST(DecodeImage, RefusesBadPicturesWithTheirName) {
+  const Json cases = read_fixture("bad/cases.json")["pictures"];
+  ASSERT_GT(cases.size(), 10u);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const std::string file = cases.at(i)["file"].as_string();
+    const auto media = load_media(fixture_path("bad/pictures/" + file).string());
+    if (cases.at(i)["expect"].as_string() == "refuse") {
+      EXPECT_THROW(
+          {
+            try {
+              decode_image(media);
+            } catch (const Error& error) {
+              EXPECT_NE(std::string(error.what()).find(file), std::string::npos) << error.what();
+              throw;
+            }
+          },
+          Error)
+          << file << ": " << cases.at(i)["why"].as_string();
+    } else {
+      EXPECT_NO_THROW(decode_image(media)) << file;
+    }
+  }
+  EXPECT_ERROR(decode_image(load_media(fixture_path("bad/pictures/bomb_13000.png").string())),
+               ErrorKind::kTooLarge, "13000x13000");
+}
+
+Checkpoint checkpoint_with(const Json& preprocessor, const testing::TemporaryFolder& folder) {
+  folder.write("preprocessor_config.json", preprocessor.dump());
+  folder.write("config.json", R"({"model_type": "any", "vision_config": {}})");
+  return open_checkpoint(folder.path().string());
+}
+
+TEST(ImageProcessor, EqualsTransformersAndMlxVlm) {
+  const Json fixture = read_fixture("processors/image/cases.json");
+  const Json cases = fixture["cases"];
+  const double tolerance = fixture["tolerance"].as_double();
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Json c = cases.at(i);
+    const testing::TemporaryFolder folder;
+    const auto processor = load_image_processor(
+        checkpoint_with(fixture["processors"][c["processor"].as_string()], folder));
+    const auto out =
+        processor->process(formula_picture(c["width"].as_int32(), c["height"].as_int32()));
+    const std::string name = c["name"].as_string();
+    EXPECT_EQ(out.pixels.shape, c["shape"].as_int_list()) << name;
+    double sum = 0;
+    double squares = 0;
+    for (const float value : out.pixels.data) {
+      sum += value;
+      squares += double{value} * value;
+    }
+    const double slack = tolerance * static_cast<double>(out.pixels.data.size());
+    EXPECT_NEAR(sum, c["sum"].as_double(), slack) << name;
+    EXPECT_NEAR(squares, c["sum_of_squares"].as_double(), 4 * slack) << name;
+    if (c.contains("image_grid_thw")) {
+      const auto grid = c["image_grid_thw"].at(0).as_int_list();
+      EXPECT_EQ(std::vector<int>(out.grid_thw.begin(), out.grid_thw.end()), grid) << name;
+    }
+  }
+}
+
+TEST(ImageProcessor, RefusesSlivers) {
+  const testing::TemporaryFolder folder;
+  const auto processor = load_image_processor(checkpoint_with(
+      Json::parse(R"({"image_processor_type": "Qwen2VLImageProcessor"})", "t"), folder));
+  EXPECT_ERROR(processor->process(formula_picture(1, 201)), ErrorKind::kInvalidData, "1x201");
+  EXPECT_ERROR(load_image_processor(checkpoint_with(
+                   Json::parse(R"({"image_processor_type": "Other"})", "t"), folder)),
+               ErrorKind::kUnsupported, "got 'Other'");
+}
+
+TEST(MediaSource, ReadsDataUrisAndPaths) {
+  EXPECT_EQ(load_media("data:image/png;base64,aGVsbG8=").bytes, "hello");
+  EXPECT_EQ(load_media("data:;base64,aGVs\nbG8").bytes, "hello");
+  EXPECT_EQ(load_media("data:text/plain,a%20b").bytes, "a b");
+  const testing::TemporaryFolder folder;
+  const auto path = folder.write("a b", "bytes");
+  EXPECT_EQ(load_media(path.string()).bytes, "bytes");
+  EXPECT_EQ(load_media("file://" + folder.path().string() + "/a%20b").bytes, "bytes");
+  EXPECT_ERROR(load_media("data:image/png;base64"), ErrorKind::kInvalidData, "no comma");
+  EXPECT_ERROR(load_media("data:;base64,!!"), ErrorKind::kInvalidData, "not base64");
+  EXPECT_ERROR(load_media("data:,%4"), ErrorKind::kInvalidData, "% escape");
+  EXPECT_ERROR(load_media("https://example.org/a.png"), ErrorKind::kUnsupported, "address");
+  EXPECT_ERROR(load_media((folder.path() / "none").string()), ErrorKind::kNotFound, "none");
+}
+
+}  // namespace
+}  // namespace fovea::processors

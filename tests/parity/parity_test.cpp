@@ -1,0 +1,197 @@
+// Every case of tests/fixtures/parity, stage by stage, against what the reference gave. The first
+// stage that differs is named; docs/parity.md explains stages and tolerances.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "generate/cache/contiguous_cache.h"
+#include "generate/engine.h"
+#include "mlx/io.h"
+#include "mlx/ops.h"
+#include "mlx/transforms.h"
+#include "models/model.h"
+#include "nn/safetensors.h"
+#include "processors/media_source.h"
+#include "processors/processor.h"
+#include "support/fixtures.h"
+
+namespace fovea {
+namespace {
+
+namespace fs = std::filesystem;
+namespace mx = mlx::core;
+
+struct Case {
+  std::string name;
+  fs::path folder;
+  fs::path checkpoint;
+};
+
+// What GoogleTest prints for a case.
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  for (const auto& family : fs::directory_iterator(testing::fixture_path("parity"))) {
+    for (const auto& entry : fs::directory_iterator(family.path() / "cases")) {
+      const Json manifest = Json::parse(read_file(entry.path() / "manifest.json"), "manifest.json");
+      cases.push_back({family.path().filename().string() + "_" + entry.path().filename().string(),
+                       entry.path(),
+                       family.path() / "checkpoints" / manifest["checkpoint"].as_string()});
+    }
+  }
+  std::sort(cases.begin(), cases.end(), [](auto& a, auto& b) { return a.name < b.name; });
+  return cases;
+}
+
+ChatRequest read_request(const fs::path& folder) {
+  const Json json = Json::parse(read_file(folder / "request.json"), "request.json");
+  ChatRequest request;
+  const Json messages = json["messages"];
+  int next_image = 0;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    Message message{messages.at(i)["role"].as_string(), {}, {}};
+    const Json content = messages.at(i)["content"];
+    if (content.is_string()) message.parts = {{Part::Kind::kText, content.as_string(), -1}};
+    for (size_t p = 0; content.is_array() && p < content.size(); ++p) {
+      const bool text = content.at(p)["type"].as_string() == "text";
+      message.parts.push_back(text ? Part{Part::Kind::kText, content.at(p)["text"].as_string(), -1}
+                                   : Part{Part::Kind::kImage, "", next_image++});
+    }
+    request.messages.push_back(std::move(message));
+  }
+  for (size_t i = 0; i < json["images"].size(); ++i) {
+    const auto path = folder / json["images"].at(i).as_string();
+    request.images.push_back(processors::load_media(path.string()));
+  }
+  return request;
+}
+
+std::vector<float> floats_of(const mx::array& a) {
+  mx::array flat = mx::contiguous(mx::astype(a, mx::float32));
+  mx::eval(flat);
+  return {flat.data<float>(), flat.data<float>() + flat.size()};
+}
+
+using Stages = std::map<std::string, mx::array>;
+
+Stages read_stages(const fs::path& folder) {
+  Stages stages;
+  for (auto& [name, value] : nn::map_safetensors(folder / "stages.safetensors")) {
+    stages.emplace(name, value);
+  }
+  return stages;
+}
+
+// The largest difference as a share of the expected stage's largest value.
+double worst_share(const std::vector<float>& got, const std::vector<float>& expected) {
+  double worst = 0;
+  double largest = 1e-9;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    worst = std::max(worst, std::abs(double{got[i]} - expected[i]));
+    largest = std::max(largest, std::abs(double{expected[i]}));
+    if (std::isnan(got[i])) return INFINITY;
+  }
+  return worst / largest;
+}
+
+// Runs the whole path in-process and keeps what it showed on the way.
+struct Answer {
+  Prompt prompt;
+  Stages stages;
+  std::vector<int32_t> tokens;
+};
+
+Answer run_case(const Case& c, int prefill_step_size) {
+  const Checkpoint checkpoint = open_checkpoint(c.checkpoint.string());
+  const processors::Processor processor(checkpoint);
+  Answer run;
+  run.prompt = processor.process(read_request(c.folder));
+  generate::EngineOptions options;
+  options.prefill_step_size = prefill_step_size;
+  options.stage_sink = [&](const std::string& name, const mx::array& value) {
+    mx::array copy = mx::contiguous(value);
+    mx::eval(copy);
+    run.stages.insert_or_assign(name, copy);
+  };
+  const std::shared_ptr<const models::Model> model = models::load_model(checkpoint);
+  std::atomic<bool> ended{false};
+  SamplingParams params;
+  params.temperature = 0;
+  params.max_tokens = 16;
+  {
+    generate::Engine engine(model, processor.tokenizer(), options);
+    engine.submit(run.prompt, params, [&](const Event& event) {
+      if (const auto* delta = std::get_if<TextDelta>(&event)) {
+        run.tokens.insert(run.tokens.end(), delta->token_ids.begin(), delta->token_ids.end());
+      }
+      if (const auto* failed = std::get_if<Failed>(&event)) ADD_FAILURE() << failed->message;
+      if (event.index() >= 2) ended = true, ended.notify_all();
+    });
+    ended.wait(false);
+  }
+  return run;
+}
+
+class Parity : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Parity, EveryStageAndGreedyToken) {
+  const Case& c = GetParam();
+  const Json manifest = Json::parse(read_file(c.folder / "manifest.json"), "manifest.json");
+  const Stages expected = read_stages(c.folder);
+  const Answer run = run_case(c, 2048);
+  EXPECT_EQ(run.prompt.text, manifest["prompt"].as_string());
+  const auto ids = floats_of(expected.at("input_ids"));
+  ASSERT_EQ(std::vector<float>(run.prompt.tokens.begin(), run.prompt.tokens.end()), ids);
+  int compared = 0;
+  for (const std::string name :
+       {"pixel_values", "image_grid_thw", "image_features", "inputs_embeds", "position_ids",
+        "hidden.0", "hidden.1", "logits"}) {
+    if (!expected.contains(name)) continue;
+    ASSERT_TRUE(run.stages.contains(name)) << name;
+    const bool exact = expected.contains("exact." + name);
+    const auto want = floats_of(expected.at(exact ? "exact." + name : name));
+    const auto got = floats_of(run.stages.at(name));
+    ASSERT_EQ(got.size(), want.size()) << name;
+    const double tolerance =
+        exact ? 0.05
+              : manifest["tolerances"].get_double(name, name == "pixel_values" ? 1e-6 : 1e-4);
+    EXPECT_LE(worst_share(got, want), tolerance) << "first stage that differs: " << name;
+    if (HasFailure()) return;
+    ++compared;
+  }
+  EXPECT_GE(compared, 2);
+  const auto greedy = floats_of(expected.at("greedy"));
+  EXPECT_EQ(std::vector<float>(run.tokens.begin(), run.tokens.end()), greedy);
+}
+
+TEST_P(Parity, ChunkedPrefillGivesTheSameBits) {
+  const Answer whole = run_case(GetParam(), 2048);
+  const auto logits = floats_of(whole.stages.at("logits"));
+  for (const int step : {1, 3, 64}) {
+    const Answer chunked = run_case(GetParam(), step);
+    const auto other = floats_of(chunked.stages.at("logits"));
+    ASSERT_EQ(other.size(), logits.size());
+    EXPECT_EQ(std::memcmp(other.data(), logits.data(), logits.size() * sizeof(float)), 0)
+        << "prefill step " << step;
+    EXPECT_EQ(chunked.tokens, whole.tokens) << "prefill step " << step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Parity, ::testing::ValuesIn(all_cases()),
+                         [](const auto& param) { return param.param.name; });
+
+// The same values in two layouts must load to the same numbers.
+TEST(ParityLayouts, HuggingFaceAndMlxWeightsAnswerAlike) {
+  const auto folder = testing::fixture_path("parity/qwen2_vl");
+  Case c{"", folder / "cases/one_picture", folder / "checkpoints/hf-f32"};
+  const Answer pytorch = run_case(c, 2048);
+  c.checkpoint = folder / "checkpoints/mlx-bf16";
+  const Answer mlx = run_case(c, 2048);
+  EXPECT_EQ(floats_of(pytorch.stages.at("logits")), floats_of(mlx.stages.at("logits")));
+}
+
+}  // namespace
+}  // namespace fovea
