@@ -1,0 +1,73 @@
+#include <gtest/gtest.h>
+
+#include "generate/cache/contiguous_cache.h"
+#include "mlx/ops.h"
+#include "mlx/random.h"
+#include "mlx/transforms.h"
+
+namespace fovea::generate {
+namespace {
+
+mx::array random(int rows, uint64_t seed) {
+  return mx::random::normal({rows, 2, 8}, mx::float32, mx::random::key(seed));
+}
+
+mx::array attend(ContiguousCache& cache, int sequence, const mx::array& x) {
+  const nn::Segment segment{sequence, 0, x.shape(0)};
+  auto out = cache.attend(0, x, x, x, {&segment, 1}, {0.3f, 0, 0});
+  mx::eval(out);
+  return out;
+}
+
+mx::array rows(const mx::array& x, int begin, int end) {
+  return mx::slice(x, {begin, 0, 0}, {end, 2, 8});
+}
+
+TEST(ContiguousCache, GrowsWithoutChangingAnswers) {
+  const auto x = random(700, 1);
+  ContiguousCache whole({1, 0});
+  const auto expected = attend(whole, whole.add_sequence(), x);
+  ContiguousCache cache({1, 0});
+  const int sequence = cache.add_sequence();
+  for (int at = 0; at < 700; at += 50) {
+    const auto out = attend(cache, sequence, rows(x, at, at + 50));
+    EXPECT_TRUE(mx::array_equal(out, rows(expected, at, at + 50)).item<bool>()) << at;
+  }
+  EXPECT_EQ(cache.length(sequence), 700);
+}
+
+TEST(ContiguousCache, SequencesDoNotMix) {
+  const auto x = random(20, 2);
+  const auto y = random(20, 3);
+  ContiguousCache cache({1, 0});
+  const int a = cache.add_sequence();
+  const int b = cache.add_sequence();
+  attend(cache, a, rows(x, 0, 10));
+  attend(cache, b, rows(y, 0, 10));
+  const nn::Segment segments[] = {{b, 0, 10}, {a, 10, 10}};
+  const auto both = mx::concatenate({rows(y, 10, 20), rows(x, 10, 20)}, 0);
+  const auto out = cache.attend(0, both, both, both, segments, {0.3f, 0, 0});
+  ContiguousCache alone({1, 0});
+  const auto expected = attend(alone, alone.add_sequence(), x);
+  EXPECT_TRUE(mx::array_equal(rows(out, 10, 20), rows(expected, 10, 20)).item<bool>());
+  cache.remove_sequence(a);
+  EXPECT_EQ(cache.sequence_count(), 1u);
+}
+
+TEST(ContiguousCache, KeepsTheFirstFourAndTheNewest) {
+  const auto x = random(40, 4);
+  ContiguousCache cache({1, 10});
+  const int sequence = cache.add_sequence();
+  attend(cache, sequence, rows(x, 0, 30));
+  const auto out = attend(cache, sequence, rows(x, 30, 31));
+  EXPECT_EQ(cache.length(sequence), 10);
+  // Nine older rows: the first four, then the newest five.
+  ContiguousCache expected({1, 0});
+  const int other = expected.add_sequence();
+  attend(expected, other, mx::concatenate({rows(x, 0, 4), rows(x, 25, 30)}, 0));
+  const auto want = attend(expected, other, rows(x, 30, 31));
+  EXPECT_TRUE(mx::allclose(out, want, 1e-6, 1e-6).item<bool>());
+}
+
+}  // namespace
+}  // namespace fovea::generate

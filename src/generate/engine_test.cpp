@@ -1,0 +1,233 @@
+// The engine with a model whose next token is the last one plus one.
+#include "generate/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "mlx/ops.h"
+#include "support/expect_error.h"
+
+namespace fovea::generate {
+namespace {
+
+namespace mx = mlx::core;
+
+constexpr int kVocab = 64;
+constexpr int32_t kEos = 63;
+
+// Row i of the logits has its peak at the row's token + 1.
+class CountingModel : public models::Model {
+ public:
+  CountingModel() {
+    info_.vocab_size = kVocab;
+    info_.context_length = 100;
+    info_.num_layers = 1;
+    info_.eos_token_ids = {kEos};
+  }
+  const models::ModelInfo& info() const override { return info_; }
+  mx::array encode_media(const MediaSpan&) const override { return mx::zeros({1, 1}); }
+  mx::array embed_tokens(std::span<const int32_t> tokens) const override {
+    for (const int32_t token : tokens) {
+      if (token == poison) fail(ErrorKind::kInvalidData, "[model] poisoned");
+    }
+    std::vector<float> rows(tokens.begin(), tokens.end());
+    return mx::array(rows.data(), {static_cast<int>(rows.size()), 1}, mx::float32);
+  }
+  models::Positions position_ids(const Prompt& prompt) const override {
+    return models::consecutive_positions(static_cast<int>(prompt.tokens.size()), 1);
+  }
+  mx::array forward(const models::Batch& batch, nn::KvCache& cache,
+                    const models::StageSink&) const override {
+    const auto rows = mx::reshape(batch.inputs_embeds_TD, {-1, 1, 1});
+    cache.attend(0, rows, rows, rows, batch.segments, {});
+    if (batch.logits_rows.empty()) return mx::zeros({0, kVocab});
+    const auto last = batch.logits_rows.back();
+    const auto token = mx::slice(batch.inputs_embeds_TD, {last, 0}, {last + 1, 1});
+    const auto next = mx::add(token, mx::array(1.0f));
+    return mx::astype(mx::equal(mx::arange(kVocab, mx::float32), next), mx::float32);
+  }
+  void visit(nn::Visitor&) override {}
+
+  int32_t poison = -1;
+
+ private:
+  models::ModelInfo info_;
+};
+
+// Token 5 is "f": letters a to z, then capitals.
+class LetterTokenizer : public processors::Tokenizer {
+ public:
+  std::vector<int32_t> encode(std::string_view, bool) const override { return {}; }
+  std::string decode(std::span<const int32_t> ids, bool) const override {
+    std::string text;
+    for (const int32_t id : ids) text += static_cast<char>(id < 26 ? 'a' + id : 'A' + id % 26);
+    return text;
+  }
+  std::optional<int32_t> token_to_id(std::string_view) const override { return std::nullopt; }
+  std::string id_to_token(int32_t) const override { return ""; }
+  bool is_special(int32_t) const override { return false; }
+  int vocab_size() const override { return kVocab; }
+  std::vector<int32_t> eos_token_ids() const override { return {}; }
+};
+
+// Collects one request's events and waits for its end.
+class Listener {
+ public:
+  EventSink sink() {
+    return [this](const Event& event) {
+      const std::lock_guard lock(mutex_);
+      if (const auto* delta = std::get_if<TextDelta>(&event)) text += delta->text;
+      if (const auto* f = std::get_if<Finished>(&event)) finished = *f, ++ends_;
+      if (const auto* f = std::get_if<Failed>(&event)) failed = *f, ++ends_;
+      if (std::holds_alternative<PrefillProgress>(event)) ++prefills;
+      changed_.notify_all();
+    };
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return ends_ > 0; });
+  }
+  int ends() {
+    const std::lock_guard lock(mutex_);
+    return ends_;
+  }
+
+  std::string text;
+  Finished finished;
+  Failed failed;
+  int prefills = 0;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int ends_ = 0;
+};
+
+Prompt prompt_of(std::vector<int32_t> tokens) {
+  Prompt prompt;
+  prompt.tokens = std::move(tokens);
+  return prompt;
+}
+
+class EngineTest : public ::testing::Test {
+ protected:
+  Engine make(EngineOptions options = {}) {
+    return Engine(model_, std::make_shared<LetterTokenizer>(), std::move(options));
+  }
+  std::shared_ptr<CountingModel> model_ = std::make_shared<CountingModel>();
+};
+
+SamplingParams at_most(int tokens) {
+  SamplingParams params;
+  params.max_tokens = tokens;
+  return params;
+}
+
+TEST_F(EngineTest, EndsByLengthAndByEos) {
+  Engine engine = make();
+  Listener length;
+  engine.submit(prompt_of({1, 2}), at_most(3), length.sink());
+  length.wait();
+  EXPECT_EQ(length.text, "def");
+  EXPECT_EQ(length.finished.reason, FinishReason::kLength);
+  EXPECT_EQ(length.finished.usage.prompt_tokens, 2);
+  EXPECT_EQ(length.finished.usage.completion_tokens, 3);
+  Listener stop;
+  engine.submit(prompt_of({60}), at_most(30), stop.sink());
+  stop.wait();
+  EXPECT_EQ(stop.finished.reason, FinishReason::kStop);
+  EXPECT_EQ(stop.finished.usage.completion_tokens, 3);
+  EXPECT_EQ(stop.text, "JK");
+}
+
+TEST_F(EngineTest, StopStringsMaySpanTokens) {
+  Engine engine = make();
+  for (const auto& [stop, expected] : std::vector<std::pair<std::string, std::string>>{
+           {"ef", "cd"}, {"c", ""}, {"xy", "cdefghij"}}) {
+    Listener listener;
+    auto params = at_most(8);
+    params.stop = {stop, ""};
+    engine.submit(prompt_of({1}), params, listener.sink());
+    listener.wait();
+    EXPECT_EQ(listener.text, expected);
+  }
+}
+
+TEST_F(EngineTest, PrefillsInChunks) {
+  EngineOptions options;
+  options.prefill_step_size = 3;
+  Engine engine = make(options);
+  Listener listener;
+  engine.submit(prompt_of({1, 2, 3, 4, 5, 6, 7}), at_most(2), listener.sink());
+  listener.wait();
+  EXPECT_EQ(listener.prefills, 3);
+  EXPECT_EQ(listener.text, "ij");
+}
+
+TEST_F(EngineTest, AFailureStaysWithItsRequest) {
+  model_->poison = 9;
+  Engine engine = make();
+  Listener bad;
+  Listener good;
+  engine.submit(prompt_of({6}), at_most(20), bad.sink());
+  engine.submit(prompt_of({20}), at_most(2), good.sink());
+  bad.wait();
+  good.wait();
+  EXPECT_EQ(bad.failed.message, "[model] poisoned");
+  EXPECT_EQ(bad.text, "hij");
+  EXPECT_EQ(good.text, "vw");
+  EXPECT_EQ(bad.ends(), 1);
+  EXPECT_EQ(good.ends(), 1);
+}
+
+TEST_F(EngineTest, CancelEndsOnceAndIgnoresStrangers) {
+  Engine engine = make();
+  Listener listener;
+  const auto id = engine.submit(prompt_of({0}), at_most(60), listener.sink());
+  engine.cancel(id);
+  engine.cancel(id + 100);
+  listener.wait();
+  EXPECT_EQ(listener.ends(), 1);
+  engine.cancel(id);
+}
+
+TEST_F(EngineTest, RefusesWhatCannotRun) {
+  EngineOptions options;
+  options.requests_max = 0;
+  Engine busy = make(options);
+  Listener listener;
+  EXPECT_ERROR(busy.submit(prompt_of({1}), at_most(1), listener.sink()), ErrorKind::kBusy,
+               "requests at once");
+  Engine engine = make();
+  EXPECT_ERROR(engine.submit(prompt_of({}), at_most(1), listener.sink()),
+               ErrorKind::kInvalidArgument, "expected tokens");
+  EXPECT_ERROR(engine.submit(prompt_of(std::vector<int32_t>(100, 1)), at_most(1), listener.sink()),
+               ErrorKind::kTooLarge, "fewer than 100 tokens but got 100");
+  EXPECT_ERROR(engine.submit(prompt_of({1}), at_most(0), listener.sink()),
+               ErrorKind::kInvalidArgument, "max_tokens");
+  EXPECT_EQ(listener.ends(), 0);
+}
+
+TEST_F(EngineTest, MaxTokensIsCutToTheContext) {
+  model_->poison = -1;
+  Engine engine = make();
+  Listener listener;
+  engine.submit(prompt_of(std::vector<int32_t>(98, 5)), at_most(50), listener.sink());
+  listener.wait();
+  EXPECT_EQ(listener.finished.reason, FinishReason::kLength);
+  EXPECT_EQ(listener.finished.usage.completion_tokens, 2);
+}
+
+TEST_F(EngineTest, EndingTheEngineEndsItsRequests) {
+  Listener listener;
+  {
+    Engine engine = make();
+    engine.submit(prompt_of({0}), at_most(60), listener.sink());
+  }
+  EXPECT_EQ(listener.ends(), 1);
+}
+
+}  // namespace
+}  // namespace fovea::generate
