@@ -80,7 +80,6 @@ def padded_size(tokenizer: Tokenizer) -> int:
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
-    vocab = tokenizer.get_vocab(with_added_tokens=False)
     named = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import data
+import muon
 import probe
 import vocabulary as words
 from model import TEXT, TinyModel
@@ -133,9 +134,12 @@ class Trainer:
         self.average = TinyModel(vocab)
         self.average.load_state_dict(self.model.state_dict())
         named = [*self.model.named_parameters(), *self.helpers.named_parameters()]
-        decayed = [p for _, p in named if p.dim() >= 2]
+        matrices = [p for name, p in named if p.dim() == 2 and ("blocks" in name or "layers" in name)]
+        taken = {id(p) for p in matrices}
+        decayed = [p for _, p in named if p.dim() >= 2 and id(p) not in taken]
         plain = [p for _, p in named if p.dim() < 2]
-        self.parameters = decayed + plain
+        self.parameters = matrices + decayed + plain
+        self.muon = muon.Muon(matrices, lr=1e-3, weight_decay=.03)
         self.optimizer = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": .03}, {"params": plain, "weight_decay": 0.}],
             lr=1e-3, betas=(.9, .96), fused=True)
@@ -146,13 +150,16 @@ class Trainer:
 
     def load(self, path):
         state = torch.load(path, weights_only=True)
-        for part in ("model", "helpers", "average", "optimizer"):
+        for part in ("model", "helpers", "average"):
             getattr(self, part).load_state_dict(state[part])
+        if "muon" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.muon.load_state_dict(state["muon"])
         self.step, self.spent = state["step"], state["spent"]
 
     def save(self):
         state = {part: getattr(self, part).state_dict()
-                 for part in ("model", "helpers", "average", "optimizer")}
+                 for part in ("model", "helpers", "average", "optimizer", "muon")}
         temporary = STATE / "state.tmp"
         torch.save(state | {"step": self.step, "spent": self.spent}, temporary)
         temporary.rename(STATE / "state.pt")
@@ -177,9 +184,10 @@ class Trainer:
         total.backward()
         nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], 1.)
         rate = learning_rate(progress, self.step, self.options.rate)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        for optimizer in (self.optimizer, self.muon):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
         keep = min(.998, (self.step + 1) / (self.step + 20))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()),
