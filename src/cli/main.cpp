@@ -31,6 +31,8 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
     return 0;
+  } catch (const CLI::RuntimeError& error) {
+    return error.get_exit_code();  // a command that has said all it had to say
   } catch (const CLI::ParseError& error) {
     return usage_exit(program, error);
   } catch (const fovea::Error& error) {

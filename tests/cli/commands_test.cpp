@@ -132,6 +132,25 @@ TEST(Generate, StopStringsEndTheText) {
   EXPECT_EQ(cut["text"].as_string(), whole.substr(0, whole.find(stop)));
 }
 
+// The signal is sent once text has come, long before 460 checked tokens are done.
+TEST(Generate, CtrlCStopsAndPrintsStatistics) {
+  const testing::TemporaryFolder folder;
+  const auto out = (folder.path() / "out").string();
+  const std::string words =
+      "--prompt a --max-tokens 460 --temperature 1 --top-k 0 --top-p 1 --seed 3 --check-kernels "
+      "--logit-bias 306=-100 --logit-bias 304=-100";
+  const std::string command = fmt::format(
+      "{0} generate --model {1} {2} >{3} 2>/dev/null & id=$!; "
+      "while kill -0 $id 2>/dev/null && ! [ -s {3} ]; do sleep 0.01; done; "
+      "kill -INT $id; wait $id",
+      FOVEA_BINARY, qwen(), words, out);
+  // A shell without job control starts background commands with SIGINT ignored; -m turns it on.
+  const int status = std::system(fmt::format("bash -mc '{}'", command).c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_THAT(read_file(out), HasSubstr("Generation: "));
+  EXPECT_THAT(read_file(out), HasSubstr("Peak memory: "));
+}
+
 TEST(BadInput, ModelsThatAreNotThere) {
   expect_refused(with_model("/no/such/folder", {}), "there is no folder '/no/such/folder'");
   expect_refused(with_model("nobody/nothing", {}), "'nobody/nothing'");
