@@ -1,9 +1,8 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <atomic>
 #include <charconv>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -14,26 +13,25 @@
 #include <utility>
 #include <vector>
 
+#include "base/cores.h"
 #include "base/error.h"
 
 namespace fovea {
 namespace {
 
 constexpr int kThreadsMax = 256;
-constexpr int kSpins = 4000;  // some 10 microseconds
+constexpr auto kSpinTime = std::chrono::microseconds(50);  // about two futex wake-ups
+constexpr int kPausesPerLook = 32;
+constexpr int kPausesBeforeYield = 2000;
 
 std::atomic<int> wanted_threads{0};
 
 void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("yield");
 #endif
-}
-
-int allowed_processors() {
-  cpu_set_t set;
-  if (::sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(std::thread::hardware_concurrency());
 }
 
 int checked(int threads) {
@@ -47,7 +45,7 @@ int checked(int threads) {
 int initial_thread_count() {
   if (const int wanted = wanted_threads.load()) return wanted;
   const char* text = std::getenv("FOVEA_THREADS");
-  if (!text) return std::min(std::max(1, allowed_processors()), kThreadsMax);
+  if (!text) return std::min(usable_cores(), kThreadsMax);
   int threads = 0;
   const char* end = text + std::strlen(text);
   const auto [rest, error] = std::from_chars(text, end, threads);
@@ -61,14 +59,20 @@ int initial_thread_count() {
 }  // namespace
 
 struct ThreadPool::State {
+  // The gate says which loop runs, whether it still takes workers, and how many are inside. A
+  // worker that wakes late finds it shut and goes on waiting, so no loop waits for a sleeper.
+  static constexpr uint64_t kInside = (uint64_t{1} << 16) - 1;
+  static constexpr uint64_t kOpen = uint64_t{1} << 16;
+  static constexpr uint64_t kLoop = uint64_t{1} << 17;  // and all bits above: the loop's number
+
   std::mutex caller;  // held by whoever runs a loop
   std::mutex mutex;
   std::condition_variable wake;
   std::vector<std::thread> workers;
-  std::atomic<uint64_t> epoch{0};  // odd steps do not occur: one step a loop
+  std::atomic<uint64_t> gate{0};
   std::atomic<bool> stop{false};
+  // Of the present loop; written while the gate is shut and nobody is inside.
   std::atomic<int> next{0};
-  std::atomic<int> busy{0};
   int tasks = 0;
   const std::function<void(int)>* task = nullptr;
   std::mutex failure_mutex;
@@ -86,15 +90,53 @@ struct ThreadPool::State {
     }
   }
 
-  // Waits for a loop newer than `seen`; false when the pool ends.
-  bool wait(uint64_t seen) {
-    for (int i = 0; i < kSpins; ++i) {
-      if (epoch.load(std::memory_order_acquire) != seen || stop.load()) return !stop.load();
-      pause();
-    }
+  bool has_news(uint64_t seen) const {
+    const uint64_t now = gate.load(std::memory_order_acquire);
+    return stop.load(std::memory_order_relaxed) || ((now & kOpen) && now / kLoop != seen);
+  }
+
+  // Waits for an open loop other than `seen`, or the pool's end.
+  void wait(uint64_t seen) {
+    const auto end = std::chrono::steady_clock::now() + kSpinTime;
+    do {
+      for (int i = 0; i < kPausesPerLook; ++i) {
+        if (has_news(seen)) return;
+        pause();
+      }
+    } while (std::chrono::steady_clock::now() < end);
     std::unique_lock lock(mutex);
-    wake.wait(lock, [&] { return epoch.load(std::memory_order_acquire) != seen || stop.load(); });
-    return !stop.load();
+    wake.wait(lock, [&] { return has_news(seen); });
+  }
+
+  // Enters the open loop; false when it was shut meanwhile.
+  bool enter(uint64_t& seen) {
+    uint64_t now = gate.load(std::memory_order_acquire);
+    while ((now & kOpen) && now / kLoop != seen) {
+      if (!gate.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel)) continue;
+      seen = now / kLoop;
+      return true;
+    }
+    return false;
+  }
+
+  void open() {
+    {
+      const std::lock_guard lock(mutex);
+      gate.store((gate.load() / kLoop + 1) * kLoop | kOpen, std::memory_order_release);
+    }
+    wake.notify_all();
+  }
+
+  // Shuts the gate and waits until everyone is out.
+  void close() {
+    gate.fetch_and(~kOpen, std::memory_order_acq_rel);
+    for (int i = 0; (gate.load(std::memory_order_acquire) & kInside) != 0; ++i) {
+      if (i < kPausesBeforeYield) {
+        pause();
+      } else {
+        std::this_thread::yield();  // more threads than cores: let the worker finish
+      }
+    }
   }
 };
 
@@ -122,10 +164,11 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::work() {
   uint64_t seen = 0;
-  while (state_->wait(seen)) {
-    seen = state_->epoch.load(std::memory_order_acquire);
+  while (!state_->stop.load()) {
+    state_->wait(seen);
+    if (!state_->enter(seen)) continue;
     state_->take_tasks();
-    state_->busy.fetch_sub(1, std::memory_order_acq_rel);
+    state_->gate.fetch_sub(1, std::memory_order_acq_rel);
   }
 }
 
@@ -140,15 +183,9 @@ void ThreadPool::run(int tasks, const std::function<void(int)>& task) {
   state.tasks = tasks;
   state.task = &task;
   state.next.store(0);
-  state.busy.store(threads_ - 1);
-  {
-    const std::lock_guard lock(state.mutex);
-    state.epoch.fetch_add(1, std::memory_order_release);
-  }
-  state.wake.notify_all();
+  state.open();
   state.take_tasks();
-  // Every worker takes part in every loop, so that none can still look at an old one.
-  while (state.busy.load(std::memory_order_acquire) != 0) pause();
+  state.close();
   if (state.failure) std::rethrow_exception(std::exchange(state.failure, nullptr));
 }
 

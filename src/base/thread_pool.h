@@ -1,5 +1,6 @@
 // Threads that wait for loops to share. One pool for the process, made on first use; workers spin
-// for some microseconds after a job, since the next one usually follows at once, then park.
+// for 50 microseconds after a job, since the next one usually follows at once, then park. A loop
+// never waits for a worker that has not woken yet: whoever is awake does the work.
 #pragma once
 
 #include <functional>
@@ -8,8 +9,7 @@ namespace fovea {
 
 class ThreadPool {
  public:
-  // The process's pool. Its size is FOVEA_THREADS, else the number of processors this process may
-  // run on.
+  // The process's pool. Its size is set_thread_count()'s, else FOVEA_THREADS, else usable_cores().
   static ThreadPool& instance();
 
   // A bad FOVEA_THREADS or a number outside [1, 256] is Error(kInvalidArgument). Takes effect when

@@ -34,6 +34,24 @@ TEST(ThreadPool, WakesAfterParking) {
   }
 }
 
+TEST(ThreadPool, ALoopEndsOnlyWhenItsWorkersAreOut) {
+  // The task dies with each round: a worker that still looked at it would be found by a sanitizer.
+  ThreadPool pool(4);
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<int> written(7, 0);
+    pool.run(7, [&](int i) { written[static_cast<size_t>(i)] = round; });
+    for (const int value : written) ASSERT_EQ(value, round);
+    if (round % 50 == 0) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+}
+
+TEST(ThreadPool, EndsWhileWorkersSpinOrSleep) {
+  for (int round = 0; round < 50; ++round) {
+    ThreadPool pool(3);
+    if (round % 2 == 0) pool.run(3, [](int) {});
+  }
+}
+
 TEST(ThreadPool, ThrowsTheFirstFailureAndLivesOn) {
   ThreadPool pool(2);
   EXPECT_ERROR(pool.run(8,
