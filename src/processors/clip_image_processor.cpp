@@ -2,14 +2,19 @@
 // side and crops the centre (with black where the picture is too small), SigLIP stretches. Sources:
 // Hugging Face image_processing_clip, image_processing_siglip. `pixels` is [1, channels, H, W].
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 
 #include "base/error.h"
 #include "processors/image_processors.h"
+#include "processors/limits.h"
 #include "processors/pixel_scale.h"
 #include "processors/resample.h"
 
 namespace fovea::processors {
 namespace {
+
+constexpr int kSideMax = 4096;  // what a checkpoint may ask for
 
 // {"height", "width"} or one number for both; absent is `fallback` squared.
 Size fixed_size(const Json& value, int fallback) {
@@ -28,20 +33,27 @@ class TokenCount {
     const std::string strategy = processor.get_string(
         "vision_feature_select_strategy",
         checkpoint.config.get_string("vision_feature_select_strategy", "default"));
-    extra_ = processor.get_int("num_additional_image_tokens", clip ? 1 : 0) -
-             (strategy == "default" ? 1 : 0);
+    extra_ = processor["num_additional_image_tokens"].is_null()
+                 ? (clip ? 1 : 0)
+                 : processor["num_additional_image_tokens"].as_int();
+    if (strategy == "default") --extra_;
     if (patch_ < 1) {
       fail(ErrorKind::kInvalidData,
            "[processor_config.json] expected a positive patch_size but got {}", patch_);
     }
+    if (extra_ < -1 || extra_ > kSideMax) {
+      fail(ErrorKind::kInvalidData,
+           "[processor_config.json] expected num_additional_image_tokens from 0 to {} but got {}",
+           kSideMax, processor["num_additional_image_tokens"].dump());
+    }
   }
   int operator()(Size size) const {
-    return (size.height / patch_) * (size.width / patch_) + extra_;
+    return static_cast<int>((size.height / patch_) * (size.width / patch_) + extra_);
   }
 
  private:
   int patch_;
-  int extra_;
+  int64_t extra_;
 };
 
 // Pads with black, then crops, both around the centre.
@@ -84,19 +96,25 @@ class SquareImageProcessor : public ImageProcessor {
       size_ = fixed_size(size, 224);
     }
     crop_size_ = fixed_size(config["crop_size"], 224);
-    if (shortest_edge_ < 0 || size_.width < 0 || size_.height < 0 || crop_size_.width < 1 ||
-        crop_size_.height < 1 || (shortest_edge_ == 0 && size_.width * size_.height == 0)) {
-      fail(ErrorKind::kInvalidData, "[{}] expected positive sizes at 'size' and 'crop_size'",
-           config.where());
+    const auto odd = [](int side) { return side < 1 || side > kSideMax; };
+    const bool odd_size =
+        shortest_edge_ ? odd(*shortest_edge_) : odd(size_.width) || odd(size_.height);
+    if (odd_size || odd(crop_size_.width) || odd(crop_size_.height)) {
+      fail(ErrorKind::kInvalidData, "[{}] expected sides from 1 to {} but got {} and {}",
+           config.where(), kSideMax, size.dump(), config["crop_size"].dump());
     }
   }
 
-  ProcessedImage process(const Image& image) const override {
-    Image used = resize_ ? resize(image, target_size(image.size), filter_) : image;
+  ProcessedImage process(const Image& image, const std::string& name) const override {
+    Image used = resize_ ? resize(image, target_size(image.size, name), filter_) : image;
     if (crop_) used = centre(used, crop_size_);
     ProcessedImage out;
     out.used = used.size;
     out.tokens = tokens_(used.size);
+    if (out.tokens < 1) {
+      fail(ErrorKind::kInvalidData, "[picture] expected at least one patch in '{}' but got {}x{}",
+           name, used.size.width, used.size.height);
+    }
     out.pixels.shape = {1, 3, used.size.height, used.size.width};
     out.pixels.data.reserve(used.rgb.size());
     for (size_t channel = 0; channel < 3; ++channel) {
@@ -108,21 +126,22 @@ class SquareImageProcessor : public ImageProcessor {
   }
 
  private:
-  Size target_size(Size size) const {
-    if (shortest_edge_ == 0) return size_;
+  Size target_size(Size size, const std::string& name) const {
+    if (!shortest_edge_) return size_;
     const int shorter = std::min(size.width, size.height);
     const auto scaled = [&](int side) {
-      return side == shorter ? shortest_edge_
-                             : static_cast<int>(int64_t{shortest_edge_} * side / shorter);
+      return side == shorter ? *shortest_edge_ : int64_t{*shortest_edge_} * side / shorter;
     };
-    const Size target = {scaled(size.width), scaled(size.height)};
+    const int64_t width = scaled(size.width);
+    const int64_t height = scaled(size.height);
     // A sliver would grow to billions of pixels of which the crop keeps a square.
-    constexpr int64_t kTargetPixelsMax = int64_t{1} << 28;
-    if (int64_t{target.width} * target.height > kTargetPixelsMax) {
-      fail(ErrorKind::kTooLarge, "[picture] expected a less narrow picture but got {}x{}",
-           size.width, size.height);
+    if (width * height > kPicturePixelsMax) {
+      fail(ErrorKind::kTooLarge,
+           "[picture] expected a picture less narrow than '{}' but got {}x{}, at most {} pixels "
+           "when its shorter side becomes {}",
+           name, size.width, size.height, kPicturePixelsMax, *shortest_edge_);
     }
-    return target;
+    return {static_cast<int>(width), static_cast<int>(height)};
   }
 
   TokenCount tokens_;
@@ -130,7 +149,7 @@ class SquareImageProcessor : public ImageProcessor {
   bool crop_;
   Filter filter_;
   PixelScale scale_;
-  int shortest_edge_ = 0;  // 0: resize to size_
+  std::optional<int> shortest_edge_;  // else resize to size_
   Size size_;
   Size crop_size_;
 };

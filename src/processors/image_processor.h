@@ -5,6 +5,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 
 #include "core/checkpoint.h"
 #include "core/host_tensor.h"
@@ -22,11 +23,13 @@ struct ProcessedImage {
 class ImageProcessor {
  public:
   virtual ~ImageProcessor() = default;
-  virtual ProcessedImage process(const Image& image) const = 0;
+  // `name` is what the user called the picture. Throws Error(kInvalidData | kTooLarge) with it for
+  // a picture whose shape the family cannot take.
+  virtual ProcessedImage process(const Image& image, const std::string& name) const = 0;
 };
 
-// Throws Error(kUnsupported) for an unknown image_processor_type. Returns null for a checkpoint
-// without a vision tower.
+// Throws Error(kNotFound) for a checkpoint without preprocessor_config.json, Error(kUnsupported)
+// for an unknown image_processor_type, Error(kInvalidData) for values that make no sense.
 std::unique_ptr<ImageProcessor> load_image_processor(const Checkpoint& checkpoint);
 
 }  // namespace fovea::processors

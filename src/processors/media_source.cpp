@@ -10,23 +10,33 @@
 namespace fovea::processors {
 namespace {
 
-constexpr std::string_view kAlphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+// Of each byte: its six bits, or -1. Both alphabets, the standard and the URL-safe one.
+constexpr std::array<int8_t, 256> kSixBits = [] {
+  std::array<int8_t, 256> table{};
+  table.fill(-1);
+  int8_t value = 0;
+  for (const unsigned char c :
+       std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")) {
+    table[c] = value++;
+  }
+  table['-'] = 62;
+  table['_'] = 63;
+  return table;
+}();
 
 [[noreturn]] void fail_uri(std::string_view reason) {
   fail(ErrorKind::kInvalidData, "[picture] expected a data: URI but got {}", reason);
 }
 
-// Standard or URL-safe alphabet, padding optional, white space skipped.
+// Padding is optional, white space skipped.
 std::string from_base64(std::string_view text) {
   std::string bytes;
   uint32_t bits = 0;
   int held = 0;
-  for (const char raw : text) {
-    if (raw == '=' || std::isspace(static_cast<unsigned char>(raw))) continue;
-    const char c = raw == '-' ? '+' : raw == '_' ? '/' : raw;
-    const size_t value = kAlphabet.find(c);
-    if (value == std::string_view::npos) fail_uri("a character that is not base64");
+  for (const unsigned char c : text) {
+    if (c == '=' || std::isspace(c)) continue;
+    const int value = kSixBits[c];
+    if (value < 0) fail_uri("a character that is not base64");
     bits = bits << 6 | static_cast<uint32_t>(value);
     held += 6;
     if (held < 8) continue;

@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <map>
 
 #include "processors/image.h"
+#include "processors/image/decoders.h"
 #include "processors/image_processor.h"
+#include "processors/limits.h"
 #include "processors/media_source.h"
 #include "processors/resample.h"
 #include "support/expect_error.h"
@@ -109,6 +112,42 @@ TEST(DecodeImage, RefusesBadPicturesWithTheirName) {
                ErrorKind::kTooLarge, "13000x13000");
 }
 
+TEST(DecodeImage, HoldsItsLimits) {
+  constexpr int64_t kSide = 8192;
+  static_assert(kSide * kSide == kPicturePixelsMax);
+  EXPECT_NO_THROW(image::check_size("p", kSide, kSide - 1));
+  EXPECT_NO_THROW(image::check_size("p", kSide, kSide));
+  EXPECT_ERROR(image::check_size("p", kSide, kSide + 1), ErrorKind::kTooLarge, "8192x8193");
+  EXPECT_NO_THROW(image::check_size("p", kPictureSideMax, 1));
+  EXPECT_ERROR(image::check_size("p", 1, kPictureSideMax + 1), ErrorKind::kTooLarge, "1x65536");
+  EXPECT_ERROR(image::check_size("p", 0, 1), ErrorKind::kInvalidData, "0x1");
+}
+
+TEST(DecodeImage, RefusesAJpegOfEndlessScans) {
+  const std::string jpeg = read_file(fixture_path("pillow/files/progressive.jpg"));
+  const auto with_scans = [&](int more) {
+    const size_t scan = jpeg.rfind("\xFF\xDA");
+    const size_t end = jpeg.size() - 2;
+    std::string bytes = jpeg.substr(0, end);
+    for (int i = 0; i < more; ++i) bytes += jpeg.substr(scan, end - scan);
+    return MediaBytes{"scans.jpg", bytes + jpeg.substr(end)};
+  };
+  EXPECT_NO_THROW(decode_image(with_scans(kJpegScansMax / 2)));
+  EXPECT_ERROR(decode_image(with_scans(kJpegScansMax)), ErrorKind::kInvalidData, "scans.jpg");
+}
+
+// A tensor of a float32 safetensors file.
+std::vector<float> samples_of(const std::string& file, const std::string& name) {
+  uint64_t header_size = 0;
+  std::memcpy(&header_size, file.data(), sizeof(header_size));
+  const size_t data = sizeof(header_size) + header_size;
+  const Json header = Json::parse(file.substr(sizeof(header_size), header_size), "samples");
+  const auto span = header[name]["data_offsets"].as_int_list();
+  std::vector<float> values(static_cast<size_t>(span[1] - span[0]) / sizeof(float));
+  std::memcpy(values.data(), file.data() + data + span[0], values.size() * sizeof(float));
+  return values;
+}
+
 Checkpoint checkpoint_with(const Json& preprocessor, const testing::TemporaryFolder& folder) {
   folder.write("preprocessor_config.json", preprocessor.dump());
   folder.write("config.json", R"({"model_type": "any", "vision_config": {}})");
@@ -119,13 +158,14 @@ TEST(ImageProcessor, EqualsTransformersAndMlxVlm) {
   const Json fixture = read_fixture("processors/image/cases.json");
   const Json cases = fixture["cases"];
   const double tolerance = fixture["tolerance"].as_double();
+  const std::string samples = read_file(fixture_path("processors/image/samples.safetensors"));
   for (size_t i = 0; i < cases.size(); ++i) {
     const Json c = cases.at(i);
     const testing::TemporaryFolder folder;
     const auto processor = load_image_processor(
         checkpoint_with(fixture["processors"][c["processor"].as_string()], folder));
     const auto out =
-        processor->process(formula_picture(c["width"].as_int32(), c["height"].as_int32()));
+        processor->process(formula_picture(c["width"].as_int32(), c["height"].as_int32()), "p");
     const std::string name = c["name"].as_string();
     EXPECT_EQ(out.pixels.shape, c["shape"].as_int_list()) << name;
     double sum = 0;
@@ -137,6 +177,13 @@ TEST(ImageProcessor, EqualsTransformersAndMlxVlm) {
     const double slack = tolerance * static_cast<double>(out.pixels.data.size());
     EXPECT_NEAR(sum, c["sum"].as_double(), slack) << name;
     EXPECT_NEAR(squares, c["sum_of_squares"].as_double(), 4 * slack) << name;
+    const auto expected = samples_of(samples, name);
+    const size_t stride = static_cast<size_t>(c["stride"].as_int32());
+    ASSERT_GT(expected.size(), 0u) << name;
+    ASSERT_LE((expected.size() - 1) * stride, out.pixels.data.size() - 1) << name;
+    for (size_t s = 0; s < expected.size(); ++s) {
+      ASSERT_NEAR(out.pixels.data[s * stride], expected[s], 1e-6) << name << " sample " << s;
+    }
     if (c.contains("image_grid_thw")) {
       const auto grid = c["image_grid_thw"].at(0).as_int_list();
       EXPECT_EQ(std::vector<int>(out.grid_thw.begin(), out.grid_thw.end()), grid) << name;
@@ -148,10 +195,34 @@ TEST(ImageProcessor, RefusesSlivers) {
   const testing::TemporaryFolder folder;
   const auto processor = load_image_processor(checkpoint_with(
       Json::parse(R"({"image_processor_type": "Qwen2VLImageProcessor"})", "t"), folder));
-  EXPECT_ERROR(processor->process(formula_picture(1, 201)), ErrorKind::kInvalidData, "1x201");
+  EXPECT_NO_THROW(processor->process(formula_picture(1, kPictureAspectMax), "p"));
+  EXPECT_ERROR(processor->process(formula_picture(1, kPictureAspectMax + 1), "thin.png"),
+               ErrorKind::kInvalidData, "'thin.png' but got 1x201");
+  const testing::TemporaryFolder clip_folder;
+  const auto clip = load_image_processor(checkpoint_with(
+      Json::parse(R"({"image_processor_type": "CLIPImageProcessorFast"})", "t"), clip_folder));
+  EXPECT_ERROR(clip->process(formula_picture(10000, 1), "thin.png"), ErrorKind::kTooLarge,
+               "'thin.png' but got 10000x1");
   EXPECT_ERROR(load_image_processor(checkpoint_with(
                    Json::parse(R"({"image_processor_type": "Other"})", "t"), folder)),
                ErrorKind::kUnsupported, "got 'Other'");
+}
+
+TEST(ImageProcessor, RefusesOddConfigs) {
+  for (
+      const char* text : {
+          R"({"image_processor_type": "Qwen2VLImageProcessor", "patch_size": 1073741824})",
+          R"({"image_processor_type": "Qwen2VLImageProcessor", "min_pixels": 2000000000,
+               "max_pixels": 2000000000})",
+          R"({"image_processor_type": "Qwen2VLImageProcessor", "resample": 9})",
+          R"({"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 0}})",
+          R"({"image_processor_type": "CLIPImageProcessor", "crop_size": 1000000})",
+          R"({"image_processor_type": "SiglipImageProcessor", "size": {"height": -1, "width": 9}})",
+      }) {
+    const testing::TemporaryFolder folder;
+    EXPECT_ERROR(load_image_processor(checkpoint_with(Json::parse(text, "t"), folder)),
+                 ErrorKind::kInvalidData, "[preprocessor_config.json] expected");
+  }
 }
 
 TEST(MediaSource, ReadsDataUrisAndPaths) {

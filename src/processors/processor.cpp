@@ -153,13 +153,14 @@ std::vector<MediaSpan> Processor::process_pictures(const ChatRequest& request) c
   }
   std::vector<MediaSpan> spans;
   for (const int index : picture_order(request)) {
-    Image image = decode_image(request.images[static_cast<size_t>(index)]);
+    const MediaBytes& media = request.images[static_cast<size_t>(index)];
+    Image image = decode_image(media);
     MediaSpan span;
     span.original = image.size;
     if (request.resize_shape) {
       image = resize(image, fitted(image.size, *request.resize_shape), Filter::kBicubic);
     }
-    ProcessedImage processed = image_processor_->process(image);
+    ProcessedImage processed = image_processor_->process(image, media.name);
     span.count = processed.tokens;
     span.pixels = std::move(processed.pixels);
     span.grid_thw = processed.grid_thw;

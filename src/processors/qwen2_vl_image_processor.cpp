@@ -7,13 +7,12 @@
 
 #include "base/error.h"
 #include "processors/image_processors.h"
+#include "processors/limits.h"
 #include "processors/pixel_scale.h"
 #include "processors/resample.h"
 
 namespace fovea::processors {
 namespace {
-
-constexpr double kAspectMax = 200;
 
 // To the nearest multiple, ties to the even one, as Python rounds.
 int64_t nearest_multiple(double value, int factor) {
@@ -35,21 +34,30 @@ class Qwen2VlImageProcessor : public ImageProcessor {
     max_pixels_ = config["size"].get_int("longest_edge", max_pixels_);
     min_pixels_ = config.get_int("min_pixels", min_pixels_);
     max_pixels_ = config.get_int("max_pixels", max_pixels_);
-    if (patch_ < 1 || temporal_ < 1 || merge_ < 1 || min_pixels_ < 1 || max_pixels_ < min_pixels_) {
+    const auto odd = [](int value, int most) { return value < 1 || value > most; };
+    if (odd(patch_, 256) || odd(temporal_, 16) || odd(merge_, 16)) {
+      fail(
+          ErrorKind::kInvalidData,
+          "[{}] expected patch_size up to 256, temporal_patch_size and merge_size up to 16 but got "
+          "{}, {}, {}",
+          config.where(), patch_, temporal_, merge_);
+    }
+    if (odd(min_pixels_, std::min<int64_t>(max_pixels_, kPicturePixelsMax))) {
       fail(ErrorKind::kInvalidData,
-           "[{}] expected positive patch_size, temporal_patch_size, merge_size and min_pixels <= "
-           "max_pixels but got {}, {}, {}, {}, {}",
-           config.where(), patch_, temporal_, merge_, min_pixels_, max_pixels_);
+           "[{}] expected min_pixels from 1 to max_pixels and to {} but got {} and {}",
+           config.where(), kPicturePixelsMax, min_pixels_, max_pixels_);
     }
   }
 
-  ProcessedImage process(const Image& image) const override {
+  ProcessedImage process(const Image& image, const std::string& name) const override {
     ProcessedImage out;
-    out.used = target_size(image.size);
-    const Image used = resize_ ? resize(image, out.used, filter_) : image;
-    if (used.size != out.used) {
-      fail(ErrorKind::kInvalidData, "[picture] expected sides in multiples of {} but got {}x{}",
-           patch_ * merge_, image.size.width, image.size.height);
+    const Image used = resize_ ? resize(image, target_size(image.size, name), filter_) : image;
+    out.used = used.size;
+    const int factor = patch_ * merge_;
+    if (used.size.width % factor != 0 || used.size.height % factor != 0) {
+      fail(ErrorKind::kInvalidData,
+           "[picture] expected sides in multiples of {} in '{}' but got {}x{}", factor, name,
+           image.size.width, image.size.height);
     }
     const int rows = out.used.height / patch_;
     const int columns = out.used.width / patch_;
@@ -60,17 +68,17 @@ class Qwen2VlImageProcessor : public ImageProcessor {
   }
 
  private:
-  Size target_size(Size size) const {
+  Size target_size(Size size, const std::string& name) const {
     const double w = size.width;
     const double h = size.height;
-    if (std::max(w, h) / std::min(w, h) > kAspectMax) {
+    if (std::max(w, h) / std::min(w, h) > kPictureAspectMax) {
       fail(ErrorKind::kInvalidData,
-           "[picture] expected sides within 1:{} of each other but got {}x{}", int(kAspectMax),
-           size.width, size.height);
+           "[picture] expected sides within 1:{} of each other in '{}' but got {}x{}",
+           kPictureAspectMax, name, size.width, size.height);
     }
     const int factor = patch_ * merge_;
-    int64_t height = std::max<int64_t>(factor, nearest_multiple(h, factor));
-    int64_t width = std::max<int64_t>(factor, nearest_multiple(w, factor));
+    int64_t height = nearest_multiple(h, factor);  // 0 for a sliver, which then is too small
+    int64_t width = nearest_multiple(w, factor);
     if (height * width > max_pixels_) {
       const double beta = std::sqrt(h * w / max_pixels_);
       height = std::max<int64_t>(factor, int64_t(std::floor(h / beta / factor)) * factor);

@@ -187,8 +187,13 @@ Image resize(const Image& image, Size size, Filter filter) {
   if (filter == Filter::kNearest) return nearest(image, size);
   const Kernel kernel = kernel_of(filter);
   if (image.size.width == size.width) return vertical(image, size.height, kernel);
-  Image wide = horizontal(image, size.width, kernel);
-  return wide.size == size ? wide : vertical(wide, size.height, kernel);
+  if (image.size.height == size.height) return horizontal(image, size.width, kernel);
+  // The order shows in the bits, since the first pass rounds: Pillow shrinks columns first.
+  const bool column = image.size.height > int64_t{100} * image.size.width;
+  if (column && size.height < image.size.height) {
+    return horizontal(vertical(image, size.height, kernel), size.width, kernel);
+  }
+  return vertical(horizontal(image, size.width, kernel), size.height, kernel);
 }
 
 }  // namespace fovea::processors

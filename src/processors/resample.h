@@ -1,5 +1,6 @@
 // Resizing equal to Pillow's, bit for bit: separable filters with support scaled for shrinking, two
-// 8-bit passes in 22-bit fixed point, horizontal first. Any thread may call.
+// 8-bit passes in 22-bit fixed point, horizontal first, except for very tall pictures. Any thread
+// may call.
 #pragma once
 
 #include "core/image.h"

@@ -122,6 +122,23 @@ def big_endian_exif(orientation):
     return b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 1) + entry + b"\0\0\0\0"
 
 
+def long_exif(orientation):
+    """The tag as a 32-bit number, which some cameras write."""
+    entry = struct.pack(">HHII", 0x0112, 4, 1, orientation)
+    return b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", 1) + entry + b"\0\0\0\0"
+
+
+def xmp(orientation):
+    return f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+
+
+def with_xmp_text(png_bytes, orientation):
+    """The packet in an iTXt chunk behind the pixels."""
+    data = b"XML:com.adobe.xmp" + bytes(5) + xmp(orientation)
+    end = png_bytes.rindex(b"IEND") - 4
+    return png_bytes[:end] + chunk(b"iTXt", data) + png_bytes[end:]
+
+
 def jpeg_forms():
     image = blocks()
     forms = {
@@ -130,6 +147,11 @@ def jpeg_forms():
     }
     forms["orientation_6_big_endian.jpg"] = encoded(
         image, "JPEG", quality=95, exif=big_endian_exif(6)
+    )
+    forms["orientation_6_long.jpg"] = encoded(image, "JPEG", quality=95, exif=long_exif(6))
+    forms["orientation_6_xmp.jpg"] = encoded(image, "JPEG", quality=95, xmp=xmp(6))
+    forms["orientation_8_exif_6_xmp.jpg"] = encoded(
+        image, "JPEG", quality=95, exif=exif(8), xmp=xmp(6)
     )
     forms["orientation_0.jpg"] = encoded(image, "JPEG", quality=95, exif=exif(0))
     forms["orientation_9.jpg"] = encoded(image, "JPEG", quality=95, exif=exif(9))
@@ -148,6 +170,7 @@ def other_forms():
     frames = [Image.fromarray(noise(13, 9, n)).quantize(16) for n in (3, 4)]
     return {
         "rotated.png": encoded(image, "PNG", exif=exif(6)),
+        "rotated_xmp.png": with_xmp_text(encoded(image, "PNG"), 6),
         "plain.gif": gif,
         "interlaced.gif": encoded(few, "GIF", interlace=1),
         "transparent.gif": encoded(few, "GIF", transparency=2),
@@ -156,6 +179,7 @@ def other_forms():
         "lossless.webp": encoded(image, "WEBP", lossless=True),
         "lossless_alpha.webp": encoded(alpha, "WEBP", lossless=True, exact=True),
         "rotated.webp": encoded(image, "WEBP", lossless=True, exif=exif(8)),
+        "rotated_xmp.webp": encoded(image, "WEBP", lossless=True, xmp=xmp(8)),
         "animated.webp": encoded(
             Image.fromarray(noise(13, 9, 5)),
             "WEBP",

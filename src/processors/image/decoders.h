@@ -28,7 +28,8 @@ void check_size(const std::string& name, int64_t width, int64_t height);
 [[noreturn]] void fail_decoding(const std::string& name, const std::string& format,
                                 const std::string& reason);
 
-// The orientation in an EXIF block (with or without its "Exif" mark), 1 when there is none.
-int exif_orientation(std::string_view exif);
+// The orientation that an EXIF block (with or without its "Exif" mark) tells, else an XMP packet,
+// as Pillow reads them; 1 when neither does. Either may be empty.
+int orientation_of(std::string_view exif, std::string_view xmp);
 
 }  // namespace fovea::processors::image

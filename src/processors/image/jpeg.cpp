@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "processors/image/decoders.h"
+#include "processors/limits.h"
 
 namespace fovea::processors::image {
 namespace {
@@ -32,9 +33,19 @@ void on_message(j_common_ptr info, int level) {
   if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
 }
 
+// Called between rows of coefficients. A progressive file may hold any number of scans, each a few
+// bytes that cost a walk over the whole picture.
+void on_progress(j_common_ptr info) {
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kJpegScansMax) return;
+  auto* state = reinterpret_cast<ErrorState*>(info->err);
+  std::snprintf(state->message, sizeof(state->message), "more than %d scans", kJpegScansMax);
+  std::longjmp(state->back, 1);
+}
+
 struct Reader {
   jpeg_decompress_struct info{};
   ErrorState errors{};
+  jpeg_progress_mgr progress{};
 };
 
 bool read_header(Reader& r, const std::string& bytes) {
@@ -43,6 +54,8 @@ bool read_header(Reader& r, const std::string& bytes) {
   r.errors.base.emit_message = on_message;
   if (setjmp(r.errors.back)) return false;
   jpeg_create_decompress(&r.info);
+  r.progress.progress_monitor = on_progress;
+  r.info.progress = &r.progress;
   jpeg_mem_src(&r.info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
   jpeg_save_markers(&r.info, JPEG_APP0 + 1, 0xFFFF);
   jpeg_read_header(&r.info, TRUE);
@@ -78,12 +91,15 @@ std::vector<uint8_t> rgb_of_cmyk(const std::vector<uint8_t>& inks) {
   return rgb;
 }
 
-int orientation_of(const jpeg_decompress_struct& info) {
+int stored_orientation(const jpeg_decompress_struct& info) {
+  std::string_view exif;
+  std::string_view xmp;
   for (auto* marker = info.marker_list; marker; marker = marker->next) {
     const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
-    if (data.starts_with("Exif")) return exif_orientation(data);
+    if (data.starts_with("Exif") && exif.empty()) exif = data;
+    if (data.starts_with("http://ns.adobe.com/xap/1.0/")) xmp = data;
   }
-  return 1;
+  return orientation_of(exif, xmp);
 }
 
 }  // namespace
@@ -97,7 +113,7 @@ Decoded decode_jpeg(const MediaBytes& media) {
   check_size(media.name, info.image_width, info.image_height);
   Decoded out;
   out.image.size = {static_cast<int>(info.image_width), static_cast<int>(info.image_height)};
-  out.orientation = orientation_of(info);
+  out.orientation = stored_orientation(info);
   const bool cmyk = info.out_color_space == JCS_CMYK;
   std::vector<uint8_t> pixels(size_t{info.image_width} * info.image_height * (cmyk ? 4 : 3));
   if (!read_pixels(reader, pixels.data())) {

@@ -2,6 +2,8 @@
 #include <spng.h>
 
 #include <memory>
+#include <string_view>
+#include <vector>
 
 #include "processors/image/decoders.h"
 #include "processors/limits.h"
@@ -13,6 +15,22 @@ constexpr size_t kChunkBytesMax = size_t{16} << 20;  // of an ancillary chunk, a
 
 void check(int status, const std::string& name) {
   if (status != 0) fail_decoding(name, "PNG", spng_strerror(status));
+}
+
+// Both may stand behind the pixels; what cannot be read there is no reason to refuse them.
+int stored_orientation(spng_ctx* png) {
+  spng_decode_chunks(png);
+  spng_exif exif{};
+  if (spng_get_exif(png, &exif) != 0) exif = {};
+  uint32_t count = 0;
+  if (spng_get_text(png, nullptr, &count) != 0) count = 0;
+  std::vector<spng_text> texts(count);
+  if (count > 0 && spng_get_text(png, texts.data(), &count) != 0) texts.clear();
+  std::string_view xmp;
+  for (const auto& text : texts) {
+    if (std::string_view(text.keyword) == "XML:com.adobe.xmp") xmp = {text.text, text.length};
+  }
+  return orientation_of({exif.data, exif.length}, xmp);
 }
 
 }  // namespace
@@ -31,10 +49,7 @@ Decoded decode_png(const MediaBytes& media) {
   out.image.size = {static_cast<int>(header.width), static_cast<int>(header.height)};
   out.image.rgb.resize(bytes);
   check(spng_decode_image(png, out.image.rgb.data(), bytes, SPNG_FMT_RGB8, 0), media.name);
-  spng_exif exif{};
-  if (spng_get_exif(png, &exif) == 0) {
-    out.orientation = exif_orientation({exif.data, exif.length});
-  }
+  out.orientation = stored_orientation(png);
   return out;
 }
 

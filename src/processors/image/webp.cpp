@@ -38,16 +38,20 @@ void decode_first_frame(const MediaBytes& media, Image& image) {
   }
 }
 
-int orientation_of(const MediaBytes& media) {
+// The first chunk of this name, or nothing.
+std::string chunk_of(const WebPDemuxer* demuxer, const char* name) {
+  WebPChunkIterator chunk;
+  if (!demuxer || !WebPDemuxGetChunk(demuxer, name, 1, &chunk)) return {};
+  std::string bytes(reinterpret_cast<const char*>(chunk.chunk.bytes), chunk.chunk.size);
+  WebPDemuxReleaseChunkIterator(&chunk);
+  return bytes;
+}
+
+int stored_orientation(const MediaBytes& media) {
   const WebPData data{data_of(media), media.bytes.size()};
   const std::unique_ptr<WebPDemuxer, decltype(&WebPDemuxDelete)> demuxer(WebPDemux(&data),
                                                                          WebPDemuxDelete);
-  WebPChunkIterator chunk;
-  if (!demuxer || !WebPDemuxGetChunk(demuxer.get(), "EXIF", 1, &chunk)) return 1;
-  const int orientation =
-      exif_orientation({reinterpret_cast<const char*>(chunk.chunk.bytes), chunk.chunk.size});
-  WebPDemuxReleaseChunkIterator(&chunk);
-  return orientation;
+  return orientation_of(chunk_of(demuxer.get(), "EXIF"), chunk_of(demuxer.get(), "XMP "));
 }
 
 }  // namespace
@@ -67,7 +71,7 @@ Decoded decode_webp(const MediaBytes& media) {
   } else {
     decode_still(media, out.image);
   }
-  out.orientation = orientation_of(media);
+  out.orientation = stored_orientation(media);
   return out;
 }
 
