@@ -4,6 +4,7 @@ use crate::chat_template::{self, Failure};
 use crate::{tensor_file, text_tokenizer};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::slice;
+use std::sync::Once;
 use tokenizers::Tokenizer;
 
 #[repr(C)]
@@ -70,8 +71,11 @@ unsafe fn answer<T, O: From<T>>(
     error: *mut FoveaBytes,
     body: impl FnOnce() -> Result<T, (i32, String)>,
 ) -> i32 {
+    // A panic becomes the caller's error; by default it would print source positions as well.
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
     let outcome = catch_unwind(AssertUnwindSafe(body))
-        .unwrap_or_else(|_| Err((1, "something the library did not foresee".into())));
+        .unwrap_or_else(|panic| Err((1, chat_template::panic_text(&*panic))));
     match outcome {
         Ok(value) => {
             out.write(value.into());

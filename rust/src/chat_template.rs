@@ -2,15 +2,19 @@
 //! lstrip_blocks, loop controls, its own `tojson`, `raise_exception`, `strftime_now` and
 //! `generation` blocks.
 
+use crate::python_methods::{strftime, string_method};
 use crate::python_text::{json_of, str_of, JsonStyle};
-use chrono::DateTime;
 use minijinja::value::{Kwargs, Value};
-use minijinja::{context, Environment, Error, ErrorKind, Output, State};
+use minijinja::{context, filters, Environment, Error, ErrorKind, Output, State};
 use minijinja_contrib::pycompat::unknown_method_callback;
+use std::any::Any;
 
-/// What a hostile template may burn: instructions, and output bytes through them.
-const FUEL: u64 = 20_000_000;
+/// What a hostile template may burn, in instructions.
+const FUEL: u64 = 5_000_000;
 const RECURSION: usize = 120;
+/// A template can wrap a list into a list as often as its fuel lasts, and freeing that recurses:
+/// this much (address space; only what is touched becomes memory) holds the deepest one.
+const STACK_BYTES: usize = 1 << 30;
 
 pub enum Failure {
     /// The template called raise_exception with this sentence.
@@ -42,7 +46,32 @@ fn tojson(value: Value, indent: Option<Value>, kwargs: Kwargs) -> Result<Value, 
 }
 
 fn print(out: &mut Output, _: &State, value: &Value) -> Result<(), Error> {
-    out.write_str(&str_of(value)).map_err(Error::from)
+    out.write_str(&str_of(value)?).map_err(Error::from)
+}
+
+fn string(value: Value) -> Result<String, Error> {
+    str_of(&value)
+}
+
+/// `int` and `float` fall back to their argument, by default zero.
+fn int(state: &State, value: &Value, default: Option<Value>) -> Value {
+    filters::int(state, value).unwrap_or(default.unwrap_or(Value::from(0)))
+}
+
+fn float(state: &State, value: &Value, default: Option<Value>) -> Value {
+    filters::float(state, value).unwrap_or(default.unwrap_or(Value::from(0.0)))
+}
+
+fn unknown_method(
+    state: &State,
+    value: &Value,
+    name: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
+    match value.as_str().and_then(|text| string_method(text, name, args)) {
+        Some(result) => result,
+        None => unknown_method_callback(state, value, name, args),
+    }
 }
 
 /// `{% generation %}` marks what the assistant said; rendered, it is a block that always runs.
@@ -52,7 +81,7 @@ fn without_generation_blocks(source: &str) -> String {
     while let Some(at) = rest.find("{%") {
         let (before, tag) = rest.split_at(at);
         out.push_str(before);
-        let Some(end) = tag.find("%}") else { break };
+        let Some(end) = tag.find("%}") else { return out + tag };
         let (tag, after) = tag.split_at(end + 2);
         let word = tag[2..end].trim_matches(['-', '+']).trim();
         match word {
@@ -72,18 +101,34 @@ fn environment<'a>(local_seconds: i64) -> Environment<'a> {
     env.set_fuel(Some(FUEL));
     env.set_recursion_limit(RECURSION);
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    env.set_unknown_method_callback(unknown_method_callback);
+    env.set_unknown_method_callback(unknown_method);
     env.set_formatter(print);
     env.add_filter("tojson", tojson);
+    env.add_filter("string", string);
+    env.add_filter("int", int);
+    env.add_filter("float", float);
     env.add_function("raise_exception", raise_exception);
-    env.add_function("strftime_now", move |format: &str| {
-        let now = DateTime::from_timestamp(local_seconds, 0).unwrap_or_default();
-        now.format(format).to_string()
-    });
+    env.add_function("strftime_now", move |format: &str| strftime(local_seconds, format));
     env
 }
 
 pub fn render(source: &str, context: &str, local_seconds: i64) -> Result<String, Failure> {
+    let work = || render_here(source, context, local_seconds);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        let thread = thread.map_err(|e| Failure::Other(format!("no thread to run it: {e}")))?;
+        thread.join().unwrap_or_else(|panic| Err(Failure::Other(panic_text(&*panic))))
+    })
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("a fault of the library: {}", text.unwrap_or("no reason given"))
+}
+
+fn render_here(source: &str, context: &str, local_seconds: i64) -> Result<String, Failure> {
     let other = |e: Error| match e.detail().and_then(|d| d.strip_prefix(RAISED)) {
         Some(message) => Failure::Raised(message.to_string()),
         None => Failure::Other(describe(&e)),
@@ -153,7 +198,42 @@ mod tests {
     }
 
     #[test]
+    fn a_value_nested_as_deep_as_the_fuel_lasts_is_freed() {
+        let nest = "{% set n = namespace(x=[]) %}{% for a in range(9999) %}{% for b in range(99) %}\
+                    {% set n.x = [n.x] %}{% endfor %}{% endfor %}";
+        assert!(text(nest, "{}").starts_with("error"));
+        let some = nest.replace("99)", "9)");
+        assert!(text(&format!("{some}{{{{ n.x }}}}"), "{}").contains("nested"));
+        assert!(text(&format!("{some}{{{{ n.x | tojson }}}}"), "{}").contains("nested"));
+    }
+
+    #[test]
     fn the_clock_is_the_callers() {
         assert_eq!(text("{{ strftime_now('%d %b %Y') }}", "{}"), "01 Jan 1970");
+        assert_eq!(text("{{ strftime_now('%-d %Q 100%') }}", "{}"), "1 %Q 100%");
+        assert_eq!(text("{{ strftime_now('%-A %-%') }}", "{}"), "%-A %-%");
+        assert_eq!(text("{{ strftime_now('%H:%M:%S.%f%z|') }}", "{}"), "00:00:00.000000|");
+    }
+
+    #[test]
+    fn a_tag_that_never_ends_is_left_alone() {
+        assert_eq!(text("a{{ '{%' }}b", "{}"), "a{%b");
+    }
+
+    #[test]
+    fn strings_have_pythons_methods() {
+        assert_eq!(text("{{ 'a.b.c'.rsplit('.', 1) }}", "{}"), "['a.b', 'c']");
+        assert_eq!(text("{{ ' a  b '.rsplit() }}", "{}"), "['a', 'b']");
+        assert_eq!(text("{{ 'a  b  c '.rsplit(none, 1) }}", "{}"), "['a  b', 'c']");
+        assert_eq!(text("{{ 'ab'.removeprefix('a') }}{{ 'ab'.removesuffix('b') }}", "{}"), "ba");
+        assert_eq!(text("{{ 'a.b.c'.partition('.')[2] }}", "{}"), "b.c");
+        assert_eq!(text("{{ 'a.b.c'.rpartition('.')[0] }}", "{}"), "a.b");
+        assert_eq!(text("{{ 'a'.partition('.')[0] }}{{ 'c'.rpartition('.')[2] }}", "{}"), "ac");
+    }
+
+    #[test]
+    fn filters_take_what_jinja_takes() {
+        assert_eq!(text("{{ 'x' | int(7) }} {{ '5' | int }} {{ 'x' | float }}", "{}"), "7 5 0.0");
+        assert_eq!(text("{{ [1, 'a'] | string }}", "{}"), "[1, 'a']");
     }
 }

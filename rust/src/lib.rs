@@ -2,6 +2,7 @@
 
 mod abi;
 mod chat_template;
+mod python_methods;
 mod python_text;
 mod tensor_file;
 mod text_tokenizer;

@@ -4,28 +4,45 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
+/// No message is nested this deep.
+const MAX_DEPTH: usize = 200;
+
+fn check_depth(depth: usize) -> Result<(), Error> {
+    if depth < MAX_DEPTH {
+        return Ok(());
+    }
+    let message = format!("a value nested deeper than {MAX_DEPTH} cannot be written");
+    Err(Error::new(ErrorKind::InvalidOperation, message))
+}
+
 /// str(value): strings as they are, None, True and False, lists and dicts with repr inside.
-pub fn str_of(value: &Value) -> String {
+pub fn str_of(value: &Value) -> Result<String, Error> {
     match value.as_str() {
-        Some(text) => text.to_string(),
-        None if value.is_undefined() => String::new(),
-        None => repr(value),
+        Some(text) => Ok(text.to_string()),
+        None if value.is_undefined() => Ok(String::new()),
+        None => repr(value, 0),
     }
 }
 
-fn repr(value: &Value) -> String {
-    match value.kind() {
+fn repr(value: &Value, depth: usize) -> Result<String, Error> {
+    check_depth(depth)?;
+    Ok(match value.kind() {
         ValueKind::None => "None".into(),
         ValueKind::Bool => if value.is_true() { "True" } else { "False" }.into(),
         ValueKind::String => repr_str(value.as_str().unwrap_or_default()),
-        ValueKind::Seq | ValueKind::Iterable => format!("[{}]", joined(value, repr)),
+        ValueKind::Seq | ValueKind::Iterable => {
+            let list = value.try_iter()?.map(|item| repr(&item, depth + 1));
+            format!("[{}]", list.collect::<Result<Vec<_>, _>>()?.join(", "))
+        }
         ValueKind::Map => {
-            let items = items(value).map(|(k, v)| format!("{}: {}", repr(&k), repr(&v)));
-            format!("{{{}}}", items.collect::<Vec<_>>().join(", "))
+            let list = items(value).map(|(key, item)| {
+                Ok(format!("{}: {}", repr(&key, depth + 1)?, repr(&item, depth + 1)?))
+            });
+            format!("{{{}}}", list.collect::<Result<Vec<_>, Error>>()?.join(", "))
         }
         ValueKind::Number => number(value),
         _ => value.to_string(),
-    }
+    })
 }
 
 /// Fractions beyond 16 digits, or with four zeros behind the point, have an exponent of at least two
@@ -55,14 +72,25 @@ fn repr_str(text: &str) -> String {
             '\t' => out.push_str("\\t"),
             '\\' => out.push_str("\\\\"),
             c if c == quote => out.extend(['\\', c]),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", c as u32))
-            }
-            c => out.push(c),
+            c if is_printable(c) => out.push(c),
+            c => match c as u32 {
+                code @ ..=0xff => out.push_str(&format!("\\x{code:02x}")),
+                code @ ..=0xffff => out.push_str(&format!("\\u{code:04x}")),
+                code => out.push_str(&format!("\\U{code:08x}")),
+            },
         }
     }
     out.push(quote);
     out
+}
+
+/// str.isprintable() for what occurs in text: no controls, no spaces but the plain one, no
+/// invisible formatting, nothing private.
+fn is_printable(c: char) -> bool {
+    let invisible = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}'..='\u{e007f}' | '\u{f0000}'..);
+    c == ' ' || !(c.is_control() || c.is_whitespace() || invisible)
 }
 
 fn items(value: &Value) -> impl Iterator<Item = (Value, Value)> + '_ {
@@ -71,11 +99,6 @@ fn items(value: &Value) -> impl Iterator<Item = (Value, Value)> + '_ {
         let item = value.get_item(&key).unwrap_or_default();
         (key, item)
     })
-}
-
-fn joined(value: &Value, each: fn(&Value) -> String) -> String {
-    let parts: Vec<_> = value.try_iter().into_iter().flatten().map(|v| each(&v)).collect();
-    parts.join(", ")
 }
 
 /// How `json.dumps` was called.
@@ -96,6 +119,7 @@ pub fn json_of(value: &Value, style: &JsonStyle) -> Result<String, Error> {
 }
 
 fn write_json(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) -> Result<(), Error> {
+    check_depth(depth)?;
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
@@ -104,11 +128,11 @@ fn write_json(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) 
         ValueKind::Map => {
             let mut members: Vec<_> = items(value).collect();
             if style.sort_keys {
-                members.sort_by_key(|(key, _)| str_of(key));
+                members.sort_by_cached_key(|(key, _)| str_of(key).unwrap_or_default());
             }
             let separator = style.key_separator.as_deref().unwrap_or(": ");
             write_items(['{', '}'], members.iter(), style, depth, out, |(key, item), out| {
-                write_json_str(&str_of(key), style, out);
+                write_json_str(&str_of(key)?, style, out);
                 out.push_str(separator);
                 write_json(item, style, depth + 1, out)
             })?;

@@ -55,17 +55,31 @@ std::string rendered(const std::string& source, const std::string& context, int6
        taken(error));
 }
 
+// The variables that transformers hands to a template: the tokenizer's special tokens, those that
+// only this checkpoint has (image_token, ...) included.
+Json special_tokens(const Json& config) {
+  JsonObject tokens;
+  const auto add = [&](const std::string& name, const Json& value) {
+    const std::string text = special_token_text(value);
+    if (!text.empty()) tokens.set(name, text);
+  };
+  for (const char* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
+                           "cls_token", "mask_token"}) {
+    add(name, config[name]);
+  }
+  const Json extra = config["extra_special_tokens"];
+  if (extra.is_object()) {
+    for (const auto& name : extra.keys()) add(name, extra[name]);
+  }
+  return tokens.freeze("tokenizer_config.json");
+}
+
 }  // namespace
 
 ChatTemplate ChatTemplate::load(const Checkpoint& checkpoint) {
   ChatTemplate made;
   const Json config = checkpoint.read_json("tokenizer_config.json");
-  JsonObject tokens;
-  for (const char* name : {"bos_token", "eos_token", "pad_token", "unk_token"}) {
-    const std::string text = special_token_text(config[name]);
-    if (!text.empty()) tokens.set(name, text);
-  }
-  made.special_tokens_ = tokens.freeze("tokenizer_config.json");
+  made.special_tokens_ = special_tokens(config);
   made.bos_token_ = made.special_tokens_.get_string("bos_token", "");
   if (auto text = checkpoint.read_text("chat_template.jinja")) {
     made.source_ = *text;

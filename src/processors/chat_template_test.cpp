@@ -38,6 +38,14 @@ TEST(ChatTemplate, PicksTheNamedTemplateForTools) {
   EXPECT_EQ(load(folder).render(context(R"({"messages": [], "tools": [{}, {}]})")), "tools 2");
 }
 
+TEST(ChatTemplate, SeesTheTokensThatOnlyItsCheckpointHas) {
+  const testing::TemporaryFolder folder;
+  folder.write("tokenizer_config.json",
+               R"({"chat_template": "{{ image_token }}{{ sep_token }}", "sep_token": "|",
+                  "extra_special_tokens": {"image_token": "<image>"}})");
+  EXPECT_EQ(load(folder).render(context(kMessages)), "<image>|");
+}
+
 TEST(ChatTemplate, WithoutAnyWritesPlainLines) {
   const testing::TemporaryFolder folder;
   EXPECT_EQ(load(folder).render(context(kMessages)), "Hi");
@@ -52,6 +60,13 @@ TEST(ChatTemplate, RefusalsAndBrokenTemplatesAreErrors) {
                ErrorKind::kInvalidArgument, "[chat template] no tools");
   EXPECT_ERROR(ChatTemplate("{% if %}").render(context("{}")), ErrorKind::kInvalidData,
                "[chat template] expected a template that renders");
+}
+
+TEST(ChatTemplate, AHostileOneIsAnError) {
+  const char* deep =
+      "{% set n = namespace(x=[]) %}{% for a in range(9999) %}{% for b in range(99) %}"
+      "{% set n.x = [n.x] %}{% endfor %}{% endfor %}";
+  EXPECT_ERROR(ChatTemplate(deep).render(context("{}")), ErrorKind::kInvalidData, "fuel");
 }
 
 }  // namespace

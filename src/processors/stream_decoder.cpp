@@ -21,6 +21,8 @@ class WindowDecoder : public StreamDecoder {
       : tokenizer_(std::move(tokenizer)), skip_special_tokens_(skip_special_tokens) {}
 
   std::string add(int32_t id) override {
+    // The tokenizer joins what stands on both sides of a skipped token, so it must not end a run.
+    if (skip_special_tokens_ && tokenizer_->is_special(id)) return "";
     ids_.push_back(id);
     if (is_byte_token(tokenizer_->id_to_token(id))) return "";
     const std::string text = decoded(ids_.size());

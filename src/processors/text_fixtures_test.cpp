@@ -43,8 +43,9 @@ bool is_whole_utf8(const std::string& text) {
   return expected == 0;
 }
 
-std::string streamed(const std::shared_ptr<Tokenizer>& tokenizer, const std::vector<int32_t>& ids) {
-  const auto decoder = make_stream_decoder(tokenizer, false);
+std::string streamed(const std::shared_ptr<Tokenizer>& tokenizer, const std::vector<int32_t>& ids,
+                     bool skip_special_tokens = false) {
+  const auto decoder = make_stream_decoder(tokenizer, skip_special_tokens);
   std::string text;
   for (const int32_t id : ids) {
     const std::string piece = decoder->add(id);
@@ -70,6 +71,7 @@ TEST_P(Tokenizers, EncodeAndDecodeAsTheLibrary) {
     EXPECT_EQ(tokenizer->decode(ids, false), c["decoded"].as_string()) << text;
     EXPECT_EQ(tokenizer->decode(ids, true), c["decoded_skipping_special_tokens"].as_string());
     EXPECT_EQ(streamed(tokenizer, ids), c["decoded"].as_string()) << text;
+    EXPECT_EQ(streamed(tokenizer, ids, true), c["decoded_skipping_special_tokens"].as_string());
   }
 }
 
@@ -93,6 +95,8 @@ TEST_P(Tokenizers, StreamRandomIdsAsTheyDecode) {
           static_cast<int32_t>(random() % static_cast<unsigned>(tokenizer->vocab_size())));
     }
     EXPECT_EQ(streamed(tokenizer, ids), tokenizer->decode(ids, false)) << fmt::format("{}", ids);
+    EXPECT_EQ(streamed(tokenizer, ids, true), tokenizer->decode(ids, true))
+        << fmt::format("{}", ids);
   }
 }
 
