@@ -1,7 +1,5 @@
 #include "kernels/activation.h"
 
-#include <cmath>
-
 #include "base/error.h"
 #include "kernels/isa/isa.h"
 #include "kernels/op.h"
@@ -13,14 +11,10 @@ namespace {
 constexpr int kElementGrain = 8192;
 constexpr float kInverseRoot2 = 0.70710678f;
 
-void gelu_exact(const float* x, size_t n, float* y) {
-  for (size_t i = 0; i < n; ++i) y[i] = 0.5f * x[i] * (1.0f + std::erf(x[i] * kInverseRoot2));
-}
-
 using Elementwise = void (*)(const float*, size_t, float*);
 
 Elementwise gelu_loop(Gelu kind) {
-  if (kind == Gelu::kExact) return gelu_exact;
+  if (kind == Gelu::kExact) return isa::table().gelu_exact;
   return kind == Gelu::kTanh ? isa::table().gelu_tanh : isa::table().gelu_quick;
 }
 
@@ -35,6 +29,17 @@ mx::array gelu_fallback(const mx::array& x, Gelu kind) {
   }
   const auto bent = kind == Gelu::kTanh ? mx::tanh(inner) : mx::erf(inner);
   return mx::multiply(scaled(x, 0.5f), mx::add(bent, mx::array(1.0f)));
+}
+
+mx::array elementwise(const char* name, const mx::array& x, Elementwise loop,
+                      std::function<mx::array(const Arrays&)> fallback) {
+  const auto run = [loop, count = static_cast<int>(x.size())](const Arrays& in, float* y) {
+    const Floats values(in[0]);
+    parallel_for(count, kElementGrain, [&](int begin, int end) {
+      loop(values.data() + begin, static_cast<size_t>(end - begin), y + begin);
+    });
+  };
+  return make_op({name, x.shape(), run, std::move(fallback)}, {mx::astype(x, mx::float32)});
 }
 
 }  // namespace
@@ -59,15 +64,14 @@ mx::array swiglu(const mx::array& gate, const mx::array& up) {
                  {mx::astype(gate, mx::float32), mx::astype(up, mx::float32)});
 }
 
+mx::array silu(const mx::array& x) {
+  return elementwise("fovea::silu", x, isa::table().silu,
+                     [](const Arrays& in) { return mx::multiply(in[0], mx::sigmoid(in[0])); });
+}
+
 mx::array gelu(const mx::array& x, Gelu kind) {
-  const auto run = [kind, count = static_cast<int>(x.size())](const Arrays& in, float* y) {
-    const Floats values(in[0]);
-    parallel_for(count, kElementGrain, [&](int begin, int end) {
-      gelu_loop(kind)(values.data() + begin, static_cast<size_t>(end - begin), y + begin);
-    });
-  };
-  const auto fallback = [kind](const Arrays& in) { return gelu_fallback(in[0], kind); };
-  return make_op({"fovea::gelu", x.shape(), run, fallback}, {mx::astype(x, mx::float32)});
+  return elementwise("fovea::gelu", x, gelu_loop(kind),
+                     [kind](const Arrays& in) { return gelu_fallback(in[0], kind); });
 }
 
 }  // namespace fovea::kernels

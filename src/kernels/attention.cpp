@@ -1,13 +1,13 @@
 #include "kernels/attention.h"
 
-#include <cassert>
-#include <cmath>
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
 #include "base/error.h"
 #include "kernels/isa/isa.h"
 #include "kernels/op.h"
+#include "mlx/allocator.h"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
@@ -19,12 +19,13 @@ namespace {
 constexpr int kHeadDimMax = 256;
 constexpr int kRowsPerPiece = 24;
 
-// Queries that see one stretch of keys.
+// Queries that see one stretch of keys. Blocks of keys are counted from the stretch's first key, so
+// that a picture's bits do not depend on the pictures before it.
 struct Stretch {
   int first_row;
   int rows;
   int first_key;
-  int last_key;  // of the first row
+  int keys_seen;  // by the first row
   int key_step;
 };
 
@@ -53,23 +54,24 @@ void attend_piece(const Heads& heads, const Stretch& s, int head, int begin, int
                   float* out) {
   const int64_t q_stride = int64_t{heads.query} * heads.dim;
   const int64_t q_at = (s.first_row + begin) * q_stride + int64_t{head} * heads.dim;
-  const int64_t kv_at = int64_t{head / (heads.query / heads.key)} * heads.dim;
+  const int64_t kv_stride = int64_t{heads.key} * heads.dim;
+  const int64_t kv_at =
+      s.first_key * kv_stride + int64_t{head / (heads.query / heads.key)} * heads.dim;
   isa::AttentionRows rows;
   rows.q = q + q_at;
   rows.k = k + kv_at;
   rows.v = v + kv_at;
   rows.out = out + q_at;
   rows.q_stride = q_stride;
-  rows.kv_stride = int64_t{heads.key} * heads.dim;
+  rows.kv_stride = kv_stride;
   rows.rows = end - begin;
   rows.head_dim = heads.dim;
-  rows.first_key = s.first_key;
-  rows.last_key = s.last_key + begin * s.key_step;
+  rows.last_key = s.keys_seen + begin * s.key_step;
   rows.key_step = s.key_step;
   rows.window = options.window;
   rows.scale = options.scale;
   rows.softcap = options.softcap;
-  float scratch[3 * (isa::kKeyBlock + kHeadDimMax + isa::kLanes)];
+  float scratch[3 * (isa::kKeyBlock + kHeadDimMax)];
   isa::table().attend(rows, scratch);
 }
 
@@ -113,7 +115,7 @@ mx::array mask_of(const std::vector<Stretch>& stretches, int rows, int keys, int
                           -std::numeric_limits<float>::infinity());
   for (const auto& s : stretches) {
     for (int r = 0; r < s.rows; ++r) {
-      const int last = s.last_key + r * s.key_step;
+      const int last = s.first_key + s.keys_seen + r * s.key_step;
       const int first = window > 0 ? std::max(s.first_key, last - window) : s.first_key;
       const auto row = mask.begin() + int64_t{s.first_row + r} * keys;
       std::fill(row + first, row + last, 0.0f);
@@ -151,12 +153,21 @@ class AppendRows : public mx::Primitive {
 
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
     auto& out = outputs[0];
-    out.copy_shared_buffer(inputs[0]);
-    float* to = out.data<float>() + static_cast<size_t>(at_) * inputs[0].strides()[0];
+    const auto& buffer = inputs[0];
+    const bool in_place = buffer.flags().row_contiguous;
+    if (in_place) {
+      out.copy_shared_buffer(buffer);
+    } else {
+      out.set_data(mx::allocator::malloc(out.nbytes()));
+    }
+    float* memory = out.data<float>();
+    const size_t row = out.size() / static_cast<size_t>(out.shape(0));
+    float* to = memory + static_cast<size_t>(at_) * row;
     auto& encoder = mx::cpu::get_command_encoder(stream());
-    encoder.dispatch([rows = mx::array::unsafe_weak_copy(inputs[1]), to] {
-      const Floats from(rows);
-      std::memcpy(to, from.data(), rows.nbytes());
+    encoder.dispatch([before = mx::array::unsafe_weak_copy(buffer),
+                      rows = mx::array::unsafe_weak_copy(inputs[1]), in_place, memory, to] {
+      if (!in_place) std::memcpy(memory, Floats(before).data(), before.size() * sizeof(float));
+      std::memcpy(to, Floats(rows).data(), rows.size() * sizeof(float));
     });
   }
   void eval_gpu(const Arrays&, Arrays&) override {
@@ -172,28 +183,45 @@ class AppendRows : public mx::Primitive {
 
 mx::array causal_attention(const mx::array& q_THD, const mx::array& k_CKD, const mx::array& v_CKD,
                            int past, const AttentionOptions& options) {
+  checked_heads(q_THD, k_CKD, v_CKD);
   const int rows = q_THD.shape(0);
-  assert(past >= 0 && past + rows <= k_CKD.shape(0));
+  if (past < 0 || past + rows > k_CKD.shape(0)) {
+    fail(ErrorKind::kInvalidData, "[attention] expected room for {} keys but got buffers of {}",
+         past + rows, k_CKD.shape(0));
+  }
   return attention_op("fovea::causal_attention", as_float32(q_THD, k_CKD, v_CKD),
                       {{0, rows, 0, past + 1, 1}}, past + rows, options);
 }
 
 mx::array segment_attention(const mx::array& q_THD, const mx::array& k_THD, const mx::array& v_THD,
                             const std::vector<int>& cu_seqlens, float scale) {
-  assert(cu_seqlens.size() >= 2 && cu_seqlens.front() == 0 && cu_seqlens.back() == q_THD.shape(0));
+  checked_heads(q_THD, k_THD, v_THD);
+  if (cu_seqlens.empty() || cu_seqlens.front() != 0 || cu_seqlens.back() != q_THD.shape(0) ||
+      k_THD.shape(0) != q_THD.shape(0) || !std::is_sorted(cu_seqlens.begin(), cu_seqlens.end())) {
+    fail(ErrorKind::kInvalidData,
+         "[attention] expected segments that rise from 0 to {} rows of queries and keys but got "
+         "[{}] and {} keys",
+         q_THD.shape(0), fmt::join(cu_seqlens, ", "), k_THD.shape(0));
+  }
   std::vector<Stretch> stretches;
   for (size_t i = 0; i + 1 < cu_seqlens.size(); ++i) {
     const int begin = cu_seqlens[i];
     const int end = cu_seqlens[i + 1];
-    if (end > begin) stretches.push_back({begin, end - begin, begin, end, 0});
+    if (end > begin) stretches.push_back({begin, end - begin, begin, end - begin, 0});
   }
   return attention_op("fovea::segment_attention", as_float32(q_THD, k_THD, v_THD),
                       std::move(stretches), q_THD.shape(0), {scale, 0, 0});
 }
 
 mx::array append_rows(const mx::array& buffer_CKD, const mx::array& rows_TKD, int at) {
-  assert(buffer_CKD.ndim() == 3 && rows_TKD.ndim() == 3 && at >= 0);
-  assert(at + rows_TKD.shape(0) <= buffer_CKD.shape(0));
+  const auto& buffer = buffer_CKD.shape();
+  const auto& added = rows_TKD.shape();
+  if (buffer.size() != 3 || added.size() != 3 || at < 0 || at + added[0] > buffer[0] ||
+      buffer[1] != added[1] || buffer[2] != added[2] || buffer_CKD.dtype() != mx::float32) {
+    fail(ErrorKind::kInvalidData,
+         "[append_rows] expected rows that fit a float32 buffer {} from row {} on but got {}",
+         shape_text(buffer_CKD), at, shape_text(rows_TKD));
+  }
   const auto rows = mx::astype(rows_TKD, mx::float32);
   const auto stream = mx::default_stream(mx::default_device());
   if (stream.device != mx::Device::cpu) {

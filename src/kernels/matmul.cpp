@@ -61,7 +61,10 @@ constexpr int kColumnGrain = 16;
 void run_product(const float* x, int m_count, const isa::WeightRows& w, int n_count,
                  const float* bias, float* y) {
   parallel_for((n_count + 3) / 4, kColumnGrain / 4, [&](int begin, int end) {
-    std::vector<float> scratch(4 * (static_cast<size_t>(w.k) + isa::kLanes));
+    // Kept by each thread: fresh pages would cost more than the product of a single row.
+    thread_local std::vector<float> scratch;
+    const size_t needed = static_cast<size_t>(isa::panel_columns(w.k)) * static_cast<size_t>(w.k);
+    if (scratch.size() < needed) scratch.resize(needed);
     isa::table().product(x, m_count, w, begin * 4, std::min(end * 4, n_count), bias, y, n_count,
                          scratch.data());
   });

@@ -23,24 +23,29 @@ int row_count(const mx::array& x) { return static_cast<int>(x.size()) / std::max
 
 }  // namespace
 
-mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps) {
+mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps, float weight_offset) {
+  const mx::array checked = checked_weight(x, weight);
   const int n = x.shape(-1);
-  const auto run = [n, eps, rows = row_count(x)](const Arrays& in, float* y) {
+  const auto run = [n, eps, weight_offset, rows = row_count(x)](const Arrays& in, float* y) {
     const Floats values(in[0]);
     const Floats scale(in[1]);
     parallel_for(rows, kRowGrain, [&](int begin, int end) {
       for (int64_t r = begin; r < end; ++r) {
-        isa::table().rms_norm(values.data() + r * n, scale.data(), eps, n, y + r * n);
+        isa::table().rms_norm(values.data() + r * n, scale.data(), weight_offset, eps, n,
+                              y + r * n);
       }
     });
   };
-  const auto fallback = [eps](const Arrays& in) { return mx::fast::rms_norm(in[0], in[1], eps); };
+  const auto fallback = [eps, weight_offset](const Arrays& in) {
+    return mx::fast::rms_norm(in[0], mx::add(in[1], mx::array(weight_offset)), eps);
+  };
   return make_op({"fovea::rms_norm", x.shape(), run, fallback},
-                 {mx::astype(x, mx::float32), checked_weight(x, weight)});
+                 {mx::astype(x, mx::float32), checked});
 }
 
 mx::array layer_norm(const mx::array& x, const mx::array& weight, const mx::array& bias,
                      float eps) {
+  Arrays inputs = {mx::astype(x, mx::float32), checked_weight(x, weight), checked_weight(x, bias)};
   const int n = x.shape(-1);
   const auto run = [n, eps, rows = row_count(x)](const Arrays& in, float* y) {
     const Floats values(in[0]);
@@ -56,8 +61,7 @@ mx::array layer_norm(const mx::array& x, const mx::array& weight, const mx::arra
   const auto fallback = [eps](const Arrays& in) {
     return mx::fast::layer_norm(in[0], in[1], in[2], eps);
   };
-  return make_op({"fovea::layer_norm", x.shape(), run, fallback},
-                 {mx::astype(x, mx::float32), checked_weight(x, weight), checked_weight(x, bias)});
+  return make_op({"fovea::layer_norm", x.shape(), run, fallback}, std::move(inputs));
 }
 
 }  // namespace fovea::kernels

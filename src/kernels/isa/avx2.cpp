@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/isa/isa.h"
 #include "kernels/isa/variants.h"
@@ -42,6 +43,18 @@ struct Vec {
         _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(word), shifts), _mm256_set1_epi32(15));
     return {_mm256_cvtepi32_ps(nibbles)};
   }
+  template <int kBits>
+  static Vec split(uint64_t stream) {
+    const __m256i all = _mm256_set1_epi64x(static_cast<int64_t>(stream));
+    const __m256i mask = _mm256_set1_epi64x((1 << kBits) - 1);
+    const auto part = [&](__m256i shifts) {
+      return _mm256_castsi256_ps(_mm256_and_si256(_mm256_srlv_epi64(all, shifts), mask));
+    };
+    // Pairs of lanes in the order in which the shuffle puts values 0 to 7 side by side.
+    const __m256 low = part(_mm256_setr_epi64x(0, kBits, 4 * kBits, 5 * kBits));
+    const __m256 high = part(_mm256_setr_epi64x(2 * kBits, 3 * kBits, 6 * kBits, 7 * kBits));
+    return {_mm256_cvtepi32_ps(_mm256_castps_si256(_mm256_shuffle_ps(low, high, 0x88)))};
+  }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store_partial(float* p, int n) const { _mm256_maskstore_ps(p, mask(n), v); }
   static Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
@@ -57,8 +70,26 @@ struct Vec {
     const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(a.v), _mm256_set1_epi32(127));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
   }
+  static float from_bf16(uint16_t half) {
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(half << 16)));
+  }
+  static float from_f16(uint16_t half) { return _cvtsh_ss(half); }
+  float lane_max() const {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+  static void sums(const Vec* four, float* out) {
+    __m128 a = four[0].fold();
+    __m128 b = four[1].fold();
+    __m128 c = four[2].fold();
+    __m128 d = four[3].fold();
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(out, _mm_add_ps(_mm_add_ps(a, c), _mm_add_ps(b, d)));
+  }
+  __m128 fold() const { return _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)); }
   float sum() const {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 four = fold();
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }

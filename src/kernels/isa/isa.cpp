@@ -24,7 +24,7 @@ struct Variant {
   bool (*runs_here)();
 };
 
-// Worst first. AVX-512 with VNNI, AMX and NEON will be rows here.
+// Worst first; each later one is a row. Next: avx512 (with VNNI and BF16), amx, neon.
 constexpr std::array kVariants = {
     Variant{scalar_table, always},
 #if defined(__x86_64__)
@@ -32,16 +32,17 @@ constexpr std::array kVariants = {
 #endif
 };
 
-const Table& choose() {
-  const char* wanted = std::getenv("FOVEA_ISA");
-  if (!wanted || !*wanted) {
+}  // namespace
+
+const Table& choose(std::string_view name) {
+  if (name.empty()) {
     const Table* best = nullptr;
     for (const auto& variant : kVariants) {
       if (variant.runs_here()) best = &variant.table();
     }
     return *best;
   }
-  if (const Table* found = find_table(wanted)) return *found;
+  if (const Table* found = find_table(name)) return *found;
   std::string names;
   for (const auto& variant : kVariants) {
     if (!variant.runs_here()) continue;
@@ -49,13 +50,14 @@ const Table& choose() {
   }
   fail(ErrorKind::kInvalidArgument,
        "[FOVEA_ISA] expected an instruction set that this processor runs ({}) but got '{}'", names,
-       wanted);
+       name);
 }
 
-}  // namespace
-
 const Table& table() {
-  static const Table& chosen = choose();
+  static const Table& chosen = []() -> const Table& {
+    const char* wanted = std::getenv("FOVEA_ISA");
+    return choose(wanted ? wanted : "");
+  }();
   return chosen;
 }
 

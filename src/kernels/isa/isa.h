@@ -6,6 +6,7 @@
 // no alignment beyond that of their element, and none at all for weights.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -37,10 +38,9 @@ struct AttentionRows {
   int64_t kv_stride = 0;
   int rows = 0;
   int head_dim = 0;
-  int first_key = 0;  // of row 0
-  int last_key = 0;   // of row 0, one past its end
-  int key_step = 0;   // 1: each further row sees one key more (causal); 0: all see the same
-  int window = 0;     // causal only: keys that a row sees at most; 0 is all
+  int last_key = 0;  // one past the last key of row 0; all rows begin at key 0
+  int key_step = 0;  // 1: each further row sees one key more (causal); 0: all see the same
+  int window = 0;    // causal only: keys that a row sees at most; 0 is all
   float scale = 1;
   float softcap = 0;
 };
@@ -49,27 +49,48 @@ struct Table {
   std::string_view name;
 
   // y[m, n] = sum over k of x[m, k] * w[n, k] + bias[n], for n in [n_begin, n_end). `scratch` has
-  // 4 * (K + 8) floats. The order of the sum depends on K alone.
+  // panel_columns(K) * K floats. The order of the sum depends on K alone.
   void (*product)(const float* x, int m_count, const WeightRows& w, int n_begin, int n_end,
-                  const float* bias, float* y, int64_t y_stride, float* scratch);
+                  const float* bias, float* y, int64_t y_stride, float* scratch) = nullptr;
   // out[k] = w[row, k] as float.
-  void (*expand_row)(const WeightRows& w, int row, float* out);
-  void (*rms_norm)(const float* x, const float* weight, float eps, int n, float* y);
+  void (*expand_row)(const WeightRows& w, int row, float* out) = nullptr;
+  // x / rms(x) * (weight + offset).
+  void (*rms_norm)(const float* x, const float* weight, float offset, float eps, int n,
+                   float* y) = nullptr;
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n,
-                     float* y);
-  // Online softmax over blocks of 64 keys at absolute positions. `scratch` has 3 * (64 + D + 8).
-  void (*attend)(const AttentionRows& rows, float* scratch);
-  void (*swiglu)(const float* gate, const float* up, size_t n, float* y);  // silu(gate) * up
-  void (*gelu_tanh)(const float* x, size_t n, float* y);
-  void (*gelu_quick)(const float* x, size_t n, float* y);  // x * sigmoid(1.702 x)
+                     float* y) = nullptr;
+  // Online softmax over blocks of kKeyBlock keys from key 0. `scratch` has 3 * (kKeyBlock + D).
+  void (*attend)(const AttentionRows& rows, float* scratch) = nullptr;
+  // Turns element i of each head with element i + r by the row's angle i; r <= head_dim / 2.
+  void (*rotate)(const float* x, const float* cos, const float* sin, int heads, int head_dim, int r,
+                 float* y) = nullptr;
+  // Relative errors of the activations are below 2e-6 where the result is a normal number.
+  void (*swiglu)(const float* gate, const float* up, size_t n, float* y) = nullptr;
+  void (*silu)(const float* x, size_t n, float* y) = nullptr;
+  void (*gelu_exact)(const float* x, size_t n, float* y) = nullptr;
+  void (*gelu_tanh)(const float* x, size_t n, float* y) = nullptr;
+  void (*gelu_quick)(const float* x, size_t n, float* y) = nullptr;  // x * sigmoid(1.702 x)
+  // Does multiply-adds in registers and says how many operations they were: a limit for benches.
+  double (*fma_flops)(size_t rounds, float* sink) = nullptr;
 };
 
 inline constexpr int kKeyBlock = 64;
 inline constexpr int kLanes = 8;
 
-// What this processor runs, best last; FOVEA_ISA (scalar, avx2) overrides it. An unknown or
-// unavailable name is Error(kInvalidArgument), thrown by the first call.
+// Products go through as many columns at a time as fit the first-level cache twice over, and as
+// many rows as fit a part of the second.
+inline constexpr int kPanelFloats = 16 * 1024;
+inline constexpr int kRowBlockFloats = 32 * 1024;
+constexpr int panel_columns(int k) {
+  return std::clamp(kPanelFloats / std::max(k, 1) / 4, 1, 16) * 4;
+}
+
+// The best that this processor runs, or what FOVEA_ISA (scalar, avx2) names: chosen by the first
+// call, which throws what choose() throws.
 const Table& table();
+
+// The best variant for an empty name. An unknown or unavailable name is Error(kInvalidArgument).
+const Table& choose(std::string_view name);
 
 // The variant of that name, or null when it is unknown or this processor cannot run it.
 const Table* find_table(std::string_view name);

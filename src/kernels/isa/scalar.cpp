@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/isa/isa.h"
 #include "kernels/isa/variants.h"
@@ -43,7 +44,7 @@ struct Vec {
   static Vec load_bf16(const uint16_t* p) {
     uint16_t half[kLanes];
     std::memcpy(half, p, sizeof(half));
-    return make([&](int i) { return std::bit_cast<float>(static_cast<uint32_t>(half[i]) << 16); });
+    return make([&](int i) { return from_bf16(half[i]); });
   }
   static Vec load_f16(const uint16_t* p) {
     uint16_t half[kLanes];
@@ -55,6 +56,12 @@ struct Vec {
   }
   static Vec load_nibbles(const uint8_t* p) {
     return make([=](int i) { return static_cast<float>(p[i / 2] >> (i % 2 * 4) & 15); });
+  }
+  template <int kBits>
+  static Vec split(uint64_t stream) {
+    return make([=](int i) {
+      return static_cast<float>(stream >> (i * kBits) & ((uint64_t{1} << kBits) - 1));
+    });
   }
   void store(float* p) const { store_partial(p, kLanes); }
   void store_partial(float* p, int n) const {
@@ -84,8 +91,17 @@ struct Vec {
   }
   static Vec pow2(const Vec& a) {
     return make([&](int i) {
-      return std::bit_cast<float>(static_cast<uint32_t>(static_cast<int>(a.lane[i]) + 127) << 23);
+      const int whole = std::isnan(a.lane[i]) ? 0 : static_cast<int>(a.lane[i]);
+      return std::bit_cast<float>(static_cast<uint32_t>(whole + 127) << 23);
     });
+  }
+  static float from_bf16(uint16_t half) {
+    return std::bit_cast<float>(static_cast<uint32_t>(half) << 16);
+  }
+  static float from_f16(uint16_t half) { return half_to_float(half); }
+  float lane_max() const { return *std::max_element(lane, lane + kLanes); }
+  static void sums(const Vec* four, float* out) {
+    for (int i = 0; i < 4; ++i) out[i] = four[i].sum();
   }
   float sum() const {
     const float a[4] = {lane[0] + lane[4], lane[1] + lane[5], lane[2] + lane[6], lane[3] + lane[7]};

@@ -1,0 +1,74 @@
+#include "kernels/check.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/op.h"
+#include "support/kernel_checks.h"
+
+namespace fovea::kernels {
+namespace {
+
+using testing::random;
+
+// A kernel that copies, with one of its six values changed.
+mx::array copy_with_fault(const mx::array& x, float fault) {
+  const auto run = [fault](const Arrays& in, float* y) {
+    const Floats values(in[0]);
+    std::copy(values.data(), values.data() + 6, y);
+    y[4] += fault;
+  };
+  return make_op({"copy", {2, 3}, run, [](const Arrays& in) { return in[0]; }}, {x});
+}
+
+CheckReport report_of_fault(float fault) {
+  set_checks(true);
+  mx::eval(copy_with_fault(random({2, 3}), fault));
+  set_checks(false);
+  return check_report();
+}
+
+TEST(Check, FindsAWrongKernel) {
+  const auto report = report_of_fault(1);
+  EXPECT_EQ(report.checked, 1);
+  ASSERT_TRUE(report.first_mismatch.has_value());
+  EXPECT_EQ(report.first_mismatch->op, "copy");
+  EXPECT_EQ(report.first_mismatch->shape, "[2, 3]");
+  EXPECT_EQ(report.first_mismatch->index, 4u);
+  EXPECT_FLOAT_EQ(report.first_mismatch->kernel, report.first_mismatch->fallback + 1);
+}
+
+TEST(Check, FindsNan) {
+  const auto report = report_of_fault(NAN);
+  ASSERT_TRUE(report.first_mismatch.has_value());
+  EXPECT_EQ(report.first_mismatch->index, 4u);
+}
+
+TEST(Check, LetsARightKernelPass) {
+  const auto report = report_of_fault(0);
+  EXPECT_EQ(report.checked, 1);
+  EXPECT_FALSE(report.first_mismatch.has_value());
+}
+
+TEST(Check, KeepsTheFirstMismatchAndCountsOn) {
+  set_checks(true);
+  const auto x = random({2, 3});
+  mx::eval({copy_with_fault(x, 0), copy_with_fault(x, 2), copy_with_fault(x, 3)});
+  set_checks(false);
+  const auto report = check_report();
+  EXPECT_EQ(report.checked, 3);
+  ASSERT_TRUE(report.first_mismatch.has_value());
+  EXPECT_FLOAT_EQ(report.first_mismatch->kernel, report.first_mismatch->fallback + 2);
+}
+
+TEST(Check, CostsNothingWhenOff) {
+  set_checks(true);
+  set_checks(false);
+  mx::eval(copy_with_fault(random({2, 3}), 1));
+  EXPECT_EQ(check_report().checked, 0);
+}
+
+}  // namespace
+}  // namespace fovea::kernels

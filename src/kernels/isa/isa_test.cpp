@@ -1,0 +1,198 @@
+// Variants must agree bit for bit, so that an answer does not depend on the processor.
+#include "kernels/isa/isa.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "support/expect_error.h"
+
+namespace fovea::kernels::isa {
+namespace {
+
+std::vector<float> random_floats(size_t count, float deviation = 1) {
+  static std::mt19937 engine(7);
+  std::normal_distribution<float> normal(0, deviation);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(engine);
+  return values;
+}
+
+// Two-byte values that are finite in bfloat16 and float16 alike.
+std::vector<uint16_t> random_halves(size_t count) {
+  static std::mt19937 engine(11);
+  std::vector<uint16_t> values(count);
+  for (auto& value : values) value = static_cast<uint16_t>(0x3000 + engine() % 0x0c00);
+  return values;
+}
+
+// Every variant but the scalar one, which all are compared with.
+std::vector<const Table*> others() {
+  std::vector<const Table*> found;
+  for (const auto* name : {"avx2"}) {
+    if (const Table* table = find_table(name)) found.push_back(table);
+  }
+  return found;
+}
+
+const Table& scalar() { return *find_table("scalar"); }
+
+#define SKIP_WITHOUT_OTHERS() \
+  if (others().empty()) GTEST_SKIP() << "this processor runs the scalar variant only"
+
+std::vector<float> product_of(const Table& table, const WeightRows& w, int rows, int n) {
+  std::vector<float> inputs(static_cast<size_t>(rows) * w.k);
+  for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = std::sin(static_cast<float>(i));
+  std::vector<float> y(static_cast<size_t>(rows) * n);
+  std::vector<float> scratch(static_cast<size_t>(panel_columns(w.k)) * w.k);
+  table.product(inputs.data(), rows, w, 0, n, nullptr, y.data(), n, scratch.data());
+  return y;
+}
+
+TEST(Isa, ProductsHaveTheSameBits) {
+  SKIP_WITHOUT_OTHERS();
+  constexpr int n = 9;
+  const auto floats = random_floats(n * 77);
+  const auto halves = random_halves(n * 77);
+  for (const auto dtype : {Float::kF32, Float::kBF16, Float::kF16}) {
+    WeightRows w;
+    w.k = 77;
+    w.dtype = dtype;
+    w.data = dtype == Float::kF32 ? static_cast<const void*>(floats.data()) : halves.data();
+    for (const int rows : {1, 2, 5}) {
+      for (const auto* other : others()) {
+        EXPECT_EQ(product_of(scalar(), w, rows, n), product_of(*other, w, rows, n));
+      }
+    }
+  }
+}
+
+TEST(Isa, QuantizedProductsHaveTheSameBits) {
+  SKIP_WITHOUT_OTHERS();
+  constexpr int n = 9;
+  const auto packed = random_halves(n * 128);
+  const auto scales = random_halves(n * 128 / 32);
+  const auto biases = random_halves(n * 128 / 32);
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const auto dtype : {Float::kBF16, Float::kF16}) {
+      WeightRows w;
+      w.k = 128;
+      w.dtype = dtype;
+      w.data = packed.data();
+      w.bits = bits;
+      w.group_size = 32;
+      w.scales = scales.data();
+      w.biases = biases.data();
+      for (const int rows : {1, 2, 5}) {
+        for (const auto* other : others()) {
+          EXPECT_EQ(product_of(scalar(), w, rows, n), product_of(*other, w, rows, n)) << bits;
+        }
+      }
+    }
+  }
+}
+
+TEST(Isa, WeightsNeedNoAlignment) {
+  // A safetensors file may put a tensor anywhere.
+  const auto values = random_floats(5 * 24);
+  std::vector<char> bytes(values.size() * 4 + 1);
+  std::memcpy(bytes.data() + 1, values.data(), values.size() * 4);
+  WeightRows w;
+  w.k = 24;
+  w.data = values.data();
+  WeightRows odd = w;
+  odd.data = bytes.data() + 1;
+  for (const auto* name : {"scalar", "avx2"}) {
+    const Table* table = find_table(name);
+    if (!table) continue;
+    EXPECT_EQ(product_of(*table, w, 4, 5), product_of(*table, odd, 4, 5)) << name;
+  }
+}
+
+TEST(Isa, ProductsDoNotDependOnTheCutOfTheColumns) {
+  const auto values = random_floats(23 * 40);
+  const auto x = random_floats(4 * 40);
+  WeightRows w;
+  w.k = 40;
+  w.data = values.data();
+  std::vector<float> scratch(static_cast<size_t>(panel_columns(w.k)) * w.k);
+  std::vector<float> whole(4 * 23);
+  table().product(x.data(), 4, w, 0, 23, nullptr, whole.data(), 23, scratch.data());
+  for (int cut = 1; cut < 23; ++cut) {
+    std::vector<float> y(4 * 23);
+    table().product(x.data(), 4, w, 0, cut, nullptr, y.data(), 23, scratch.data());
+    table().product(x.data(), 4, w, cut, 23, nullptr, y.data(), 23, scratch.data());
+    EXPECT_EQ(y, whole) << cut;
+  }
+}
+
+TEST(Isa, ElementwiseLoopsHaveTheSameBits) {
+  SKIP_WITHOUT_OTHERS();
+  constexpr int n = 1003;
+  const auto x = random_floats(n, 20);
+  const auto y = random_floats(n);
+  std::vector<float> a(n), b(n);
+  for (const auto* other : others()) {
+    const auto expect_same = [&](auto call, const char* what) {
+      call(scalar(), a.data());
+      call(*other, b.data());
+      EXPECT_EQ(a, b) << what;
+    };
+    const float* p = x.data();
+    const float* q = y.data();
+    expect_same([&](const Table& t, float* out) { t.swiglu(p, q, n, out); }, "swiglu");
+    expect_same([&](const Table& t, float* out) { t.silu(p, n, out); }, "silu");
+    expect_same([&](const Table& t, float* out) { t.gelu_exact(p, n, out); }, "gelu_exact");
+    expect_same([&](const Table& t, float* out) { t.gelu_tanh(p, n, out); }, "gelu_tanh");
+    expect_same([&](const Table& t, float* out) { t.gelu_quick(p, n, out); }, "gelu_quick");
+    expect_same([&](const Table& t, float* out) { t.rms_norm(p, q, 1, 1e-6f, n, out); }, "rms");
+    expect_same([&](const Table& t, float* out) { t.layer_norm(p, q, q, 1e-6f, n, out); }, "layer");
+    expect_same([&](const Table& t, float* out) { t.rotate(p, q, q + 9, 17, 59, 29, out); },
+                "rope");
+  }
+}
+
+TEST(Isa, AttentionHasTheSameBits) {
+  SKIP_WITHOUT_OTHERS();
+  constexpr int keys = 150;
+  for (const int d : {20, 64}) {
+    const auto q = random_floats(static_cast<size_t>(7) * d);
+    const auto k = random_floats(static_cast<size_t>(keys) * d);
+    const auto v = random_floats(static_cast<size_t>(keys) * d);
+    AttentionRows rows;
+    rows.q = q.data();
+    rows.k = k.data();
+    rows.v = v.data();
+    rows.q_stride = rows.kv_stride = d;
+    rows.rows = 7;
+    rows.head_dim = d;
+    rows.last_key = keys - 6;
+    rows.key_step = 1;
+    rows.window = 100;
+    rows.softcap = 3;
+    std::vector<float> scratch(3 * (kKeyBlock + static_cast<size_t>(d)));
+    std::vector<float> a(q.size()), b(q.size());
+    for (const auto* other : others()) {
+      rows.out = a.data();
+      scalar().attend(rows, scratch.data());
+      rows.out = b.data();
+      other->attend(rows, scratch.data());
+      EXPECT_EQ(a, b);
+    }
+  }
+}
+
+TEST(Isa, ChoosesByNameAndRefusesUnknownOnes) {
+  EXPECT_EQ(choose("scalar").name, "scalar");
+  EXPECT_EQ(find_table(choose("").name), &choose(""));
+  EXPECT_EQ(find_table("sse9"), nullptr);
+  EXPECT_ERROR(choose("sse9"), ErrorKind::kInvalidArgument,
+               "[FOVEA_ISA] expected an instruction set that this processor runs (scalar");
+  EXPECT_ERROR(choose("AVX2"), ErrorKind::kInvalidArgument, "but got 'AVX2'");
+}
+
+}  // namespace
+}  // namespace fovea::kernels::isa

@@ -1,0 +1,156 @@
+#include "kernels/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include "support/expect_error.h"
+#include "support/kernel_checks.h"
+
+namespace fovea::kernels {
+namespace {
+
+using testing::expect_equal_bits;
+using testing::expect_matches_fallback;
+using testing::random;
+using testing::rows;
+
+struct Quantized {
+  mx::array w, scales, biases;
+};
+
+Quantized quantize(const mx::array& w, const Affine& affine, mx::Dtype dtype) {
+  const auto parts = mx::quantize(w, affine.group_size, affine.bits);
+  return {parts[0], mx::astype(parts[1], dtype), mx::astype(parts[2], dtype)};
+}
+
+TEST(Matmul, MatchesTheFallbackOverOddSizesAndDtypes) {
+  for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
+    for (const int m : {1, 2, 3, 5, 16}) {
+      for (const int n : {1, 3, 4, 7, 65}) {
+        for (const int k : {1, 7, 8, 9, 64, 77}) {
+          const auto x = random({m, k});
+          const auto w = random({n, k}, dtype);
+          const auto bias = random({n});
+          const auto what = fmt::format("m {} n {} k {}", m, n, k);
+          expect_matches_fallback([&] { return matmul(x, w, std::nullopt); }, what);
+          expect_matches_fallback([&] { return matmul(x, w, bias); }, what + " bias");
+        }
+      }
+    }
+  }
+}
+
+TEST(Matmul, MatchesTheFallbackBeyondOnePanelAndOneBlockOfRows) {
+  for (const auto dtype : {mx::float32, mx::bfloat16}) {
+    const auto x = random({67, 2050});
+    const auto w = random({150, 2050}, dtype);
+    expect_matches_fallback([&] { return matmul(x, w, std::nullopt); }, "large");
+  }
+}
+
+TEST(Matmul, TakesStridedAndHigherRankInputs) {
+  const auto x = mx::transpose(random({24, 10}));
+  const auto w = mx::transpose(random({24, 6}));
+  expect_matches_fallback([&] { return matmul(x, w, std::nullopt); }, "strided");
+  const auto columns = mx::slice(random({5, 40}), {0, 3}, {5, 27});
+  expect_matches_fallback([&] { return matmul(columns, w, std::nullopt); }, "columns of a wider x");
+  const auto x3 = random({2, 5, 24});
+  EXPECT_EQ(matmul(x3, random({6, 24}), std::nullopt).shape(), (mx::Shape{2, 5, 6}));
+}
+
+TEST(Matmul, ChainsWithMlxOps) {
+  // Both kinds of op run on one stream: neither may see the other's output too early.
+  auto x = random({33, 64});
+  const auto w = mx::multiply(random({64, 64}), mx::array(0.1f));  // small: errors must not grow
+  auto expected = x;
+  for (int i = 0; i < 20; ++i) {
+    x = mx::tanh(matmul(mx::add(x, mx::array(0.5f)), w, std::nullopt));
+    expected = mx::tanh(mx::matmul(mx::add(expected, mx::array(0.5f)), mx::transpose(w)));
+  }
+  EXPECT_LT(mx::max(mx::abs(mx::subtract(x, expected))).item<float>(), 1e-4f);
+}
+
+TEST(Matmul, ARowKeepsItsBitsInAnyCompany) {
+  for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
+    const auto x = random({33, 2051});  // 33 rows of it are more than one block
+    const auto w = random({37, 2051}, dtype);
+    const auto all = matmul(x, w, std::nullopt);
+    for (int m = 1; m <= 33; ++m) {
+      expect_equal_bits(rows(all, 0, m), matmul(rows(x, 0, m), w, std::nullopt), "first rows");
+      expect_equal_bits(rows(all, m - 1, m), matmul(rows(x, m - 1, m), w, std::nullopt), "one row");
+    }
+  }
+}
+
+TEST(Matmul, RefusesWhatDoesNotFit) {
+  EXPECT_ERROR(matmul(random({2, 5}), random({3, 4}), std::nullopt), ErrorKind::kInvalidData,
+               "expected 4 inputs but got x of shape [2, 5]");
+  EXPECT_ERROR(matmul(random({2, 4}), mx::zeros({3, 4}, mx::int32), std::nullopt),
+               ErrorKind::kUnsupported, "got int32");
+  EXPECT_ERROR(matmul(random({2, 4}), random({3, 4}), random({4})), ErrorKind::kInvalidData,
+               "a bias of shape [3] but got [4]");
+}
+
+TEST(Matmul, GradientFollowsTheFallback) {
+  const auto w = random({5, 16});
+  testing::expect_equal_gradients(
+      [&](const mx::array& x) { return matmul(x, w, std::nullopt); },
+      [&](const mx::array& x) { return mx::matmul(x, mx::transpose(w)); }, random({3, 16}));
+}
+
+TEST(QuantizedMatmul, MatchesTheFallbackForEveryWidthAndGroup) {
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int group : {32, 64, 128}) {
+      for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
+        const Affine affine{group, bits};
+        const auto q = quantize(random({19, 256}), affine, dtype);
+        const auto what = fmt::format("bits {} group {}", bits, group);
+        for (const int m : {1, 2, 3, 7}) {
+          const auto x = random({m, 256});
+          expect_matches_fallback(
+              [&] { return quantized_matmul(x, q.w, q.scales, q.biases, affine, random({19})); },
+              what);
+        }
+        expect_matches_fallback(
+            [&] {
+              return quantized_embedding(mx::array({18, 0, 5, 5}), q.w, q.scales, q.biases, affine);
+            },
+            what + " embedding");
+      }
+    }
+  }
+}
+
+TEST(QuantizedMatmul, ARowKeepsItsBitsInAnyCompany) {
+  for (const int bits : {3, 4, 8}) {
+    const Affine affine{64, bits};
+    const auto q = quantize(random({21, 576}), affine, mx::bfloat16);
+    const auto product = [&](const mx::array& x) {
+      return quantized_matmul(x, q.w, q.scales, q.biases, affine, std::nullopt);
+    };
+    const auto x = random({33, 576});
+    const auto all = product(x);
+    for (int m = 1; m <= 33; ++m) {
+      expect_equal_bits(rows(all, 0, m), product(rows(x, 0, m)), "first rows");
+      expect_equal_bits(rows(all, m - 1, m), product(rows(x, m - 1, m)), "one row");
+    }
+  }
+}
+
+TEST(QuantizedMatmul, RefusesShapesThatDisagree) {
+  const Affine affine{64, 4};
+  const auto q = quantize(random({8, 128}), affine, mx::float32);
+  EXPECT_ERROR(quantized_matmul(random({1, 128}), q.w, q.scales, q.biases, {64, 8}, std::nullopt),
+               ErrorKind::kInvalidData, "[quantized_matmul]");
+  EXPECT_ERROR(quantized_matmul(random({1, 128}), q.w, q.scales, q.biases, {64, 7}, std::nullopt),
+               ErrorKind::kInvalidData, "7 bits");
+}
+
+TEST(Embedding, TakesRows) {
+  for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
+    const auto table = random({11, 13}, dtype);
+    expect_matches_fallback([&] { return embedding(mx::array({3, 10, 0}), table); }, "embedding");
+  }
+}
+
+}  // namespace
+}  // namespace fovea::kernels
