@@ -1,6 +1,6 @@
 // How fast are the kernels, and what share of this machine's limits is that? Limits are measured in
-// the same run: reading memory, and fused multiply-adds in registers through the product kernel on
-// operands that stay in the first-level cache. Prints one JSON object a line; medians of many runs.
+// the same run: reading memory, and fused multiply-adds that stay in registers. Prints one JSON
+// object a line; medians of many runs.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -63,22 +63,16 @@ double read_limit() {
 }
 
 double fma_limit() {
-  constexpr int k = 256;
-  const std::vector<float> x(3 * k, 0.5f);
-  const std::vector<float> w(4 * k, 0.5f);
+  constexpr size_t kRounds = 2'000'000;
   const int threads = ThreadPool::instance().size();
+  std::vector<double> operations(static_cast<size_t>(threads));
+  std::vector<float> sinks(static_cast<size_t>(threads) * 64);  // a cache line apart and more
   const double seconds = median_seconds([&] {
-    parallel_for(threads * 4, 1, [&](int begin, int end) {
-      isa::WeightRows rows;
-      rows.k = k;
-      rows.data = w.data();
-      float y[12];
-      for (int i = begin * 1000; i < end * 1000; ++i) {
-        isa::table().product(x.data(), 3, rows, 0, 4, nullptr, y, 4, nullptr);
-      }
+    ThreadPool::instance().run(threads, [&](int i) {
+      operations[i] = isa::table().fma_flops(kRounds, sinks.data() + i * 64);
     });
   });
-  return 2.0 * 12 * k * 1000 * threads * 4 / seconds / 1e9;
+  return std::accumulate(operations.begin(), operations.end(), 0.0) / seconds / 1e9;
 }
 
 mx::array random(mx::Shape shape, mx::Dtype dtype = mx::float32) {
