@@ -21,23 +21,6 @@ double milliseconds(Clock::duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
 }
 
-mx::array media_pixels(const Prompt& prompt) {
-  std::vector<mx::array> parts;
-  for (const auto& span : prompt.media) {
-    mx::Shape shape(span.pixels.shape.begin(), span.pixels.shape.end());
-    parts.emplace_back(span.pixels.data.data(), shape, mx::float32);
-  }
-  return mx::concatenate(parts, 0);
-}
-
-mx::array media_grids(const Prompt& prompt) {
-  std::vector<int> grids;
-  for (const auto& span : prompt.media) {
-    grids.insert(grids.end(), span.grid_thw.begin(), span.grid_thw.end());
-  }
-  return mx::array(grids.data(), {static_cast<int>(prompt.media.size()), 3}, mx::int32);
-}
-
 }  // namespace
 
 class Engine::Impl {
@@ -125,31 +108,35 @@ class Engine::Impl {
   void drop_cancelled() {
     const auto requests = scheduler_.requests();
     for (const auto& request : requests) {
-      if (request->cancelled) finish(*request, FinishReason::kCancelled);
+      if (!request->cancelled) continue;
+      guard(*request, [&] { finish(*request, FinishReason::kCancelled); });
     }
   }
 
   // A step has one row for now, so whatever it throws is that row's failure.
   void step(const std::vector<StepRow>& rows) {
     for (const auto& row : rows) {
-      try {
+      guard(*row.request, [&] {
         if (row.prefill && row.begin == 0) start(*row.request);
         deliver(row, compute(row));
-      } catch (const Error& error) {
-        end(*row.request, Failed{error.kind(), error.what()});
-      } catch (const std::exception& error) {
-        end(*row.request, Failed{ErrorKind::kIo, fmt::format("[engine] {}", error.what())});
-      }
+      });
+    }
+  }
+
+  // What a request's own work throws ends that request.
+  template <class Work>
+  void guard(Request& request, Work work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      end(request, Failed{error.kind(), error.what()});
+    } catch (const std::exception& error) {
+      end(request, Failed{ErrorKind::kIo, fmt::format("[engine] {}", error.what())});
     }
   }
 
   void start(Request& request) {
     const auto& sink = options_.stage_sink;
-    if (sink && !request.prompt.media.empty()) {
-      sink("pixel_values", media_pixels(request.prompt));
-      if (request.prompt.media[0].grid_thw[0] > 0)
-        sink("image_grid_thw", media_grids(request.prompt));
-    }
     request.sequence = cache_.add_sequence();
     request.inputs_embeds_LD = models::embed_prompt(*model_, request.prompt, sink);
     const auto positions = model_->position_ids(request.prompt);
@@ -236,7 +223,7 @@ class Engine::Impl {
 
   void end(Request& request, const Event& event) {
     if (request.sequence >= 0) cache_.remove_sequence(request.sequence);
-    const auto keep = std::shared_ptr<Request>(take_live(request.id));
+    const auto keep = take_live(request.id);
     scheduler_.remove(request);
     keep->sink(event);
   }

@@ -8,9 +8,9 @@
 #include "base/error.h"
 #include "mlx/ops.h"
 #include "models/config.h"
+#include "models/decoder_model.h"
 #include "models/families.h"
 #include "models/names.h"
-#include "models/text/decoder.h"
 #include "models/vision/vit.h"
 #include "nn/weights.h"
 
@@ -57,17 +57,17 @@ std::vector<int> feature_layers(const Json& config, int num_hidden_layers) {
   return layers;
 }
 
-class Llava : public Model {
+class Llava : public DecoderModel {
  public:
   explicit Llava(const Checkpoint& checkpoint)
-      : tower_(vision::read_vit_config(checkpoint.config["vision_config"])),
-        decoder_(decoder_config(checkpoint.config), checkpoint.config["text_config"]),
+      : DecoderModel(checkpoint, decoder_config(checkpoint.config),
+                     checkpoint.config["text_config"]),
+        tower_(vision::read_vit_config(checkpoint.config["vision_config"])),
         layers_(feature_layers(checkpoint.config, tower_.config().num_hidden_layers)),
         projector_(tower_.config().hidden_size * static_cast<int>(layers_.size()),
                    decoder_.config().hidden_size, decoder_.config().hidden_size,
                    nn::gelu_from_config(checkpoint.config, "projector_hidden_act", "gelu"),
                    "linear_1", "linear_2") {
-    info_ = decoder_info(checkpoint, decoder_);
     info_.takes_images = true;
     const std::string strategy =
         checkpoint.config.get_string("vision_feature_select_strategy", "default");
@@ -79,26 +79,12 @@ class Llava : public Model {
     drops_first_row_ = strategy == "default";
   }
 
-  const ModelInfo& info() const override { return info_; }
-
   mx::array encode_media(const MediaSpan& span) const override {
     auto features = mx::concatenate(tower_.forward(span.pixels, layers_), 1);
     if (drops_first_row_) {
       features = mx::slice(features, {1, 0}, {features.shape(0), features.shape(1)});
     }
     return projector_(features);
-  }
-
-  mx::array embed_tokens(std::span<const int32_t> tokens) const override {
-    return decoder_.embed_tokens(tokens);
-  }
-
-  Positions position_ids(const Prompt& prompt) const override {
-    return consecutive_positions(static_cast<int>(prompt.tokens.size()), 1);
-  }
-
-  mx::array forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const override {
-    return decoder_.forward(batch, cache, sink);
   }
 
   void visit(nn::Visitor& visitor) override {
@@ -111,11 +97,9 @@ class Llava : public Model {
 
  private:
   vision::Vit tower_;
-  text::Decoder decoder_;
   std::vector<int> layers_;
   nn::GeluMlp projector_;
   bool drops_first_row_ = true;
-  ModelInfo info_;
 };
 
 }  // namespace

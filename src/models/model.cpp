@@ -16,6 +16,23 @@ mx::array media_features(const Model& model, const MediaSpan& span) {
   return features;
 }
 
+mx::array media_pixels(const Prompt& prompt) {
+  std::vector<mx::array> parts;
+  for (const auto& span : prompt.media) {
+    mx::Shape shape(span.pixels.shape.begin(), span.pixels.shape.end());
+    parts.emplace_back(span.pixels.data.data(), shape, mx::float32);
+  }
+  return mx::concatenate(parts, 0);
+}
+
+mx::array media_grids(const Prompt& prompt) {
+  std::vector<int> grids;
+  for (const auto& span : prompt.media) {
+    grids.insert(grids.end(), span.grid_thw.begin(), span.grid_thw.end());
+  }
+  return mx::array(grids.data(), {static_cast<int>(prompt.media.size()), 3}, mx::int32);
+}
+
 }  // namespace
 
 mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink) {
@@ -24,6 +41,10 @@ mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink
       fail(ErrorKind::kInvalidData, "[model] expected token ids below {} but got {}",
            model.info().vocab_size, token);
     }
+  }
+  if (sink && !prompt.media.empty()) {
+    sink("pixel_values", media_pixels(prompt));
+    if (prompt.media[0].grid_thw[0] > 0) sink("image_grid_thw", media_grids(prompt));
   }
   const std::span<const int32_t> tokens(prompt.tokens);
   std::vector<mx::array> parts;

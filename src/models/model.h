@@ -75,7 +75,8 @@ class Model : public nn::Module {
 
 // Embeddings [L, D] of the whole prompt: tokens, with each medium's features in its span. An error
 // when a token is outside the vocabulary or a span's features do not have its length. `sink` is
-// given image_features and inputs_embeds.
+// given pixel_values, image_grid_thw (where the family has grids), image_features and
+// inputs_embeds.
 mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink);
 
 // Positions 0, 1, 2, ... on `axes` equal axes.

@@ -1,13 +1,10 @@
-// From the names of tensors in checkpoints to module paths, and what every family with a decoder
-// tells of itself.
+// From the names of tensors in checkpoints to module paths.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "models/text/decoder.h"
 
 namespace fovea::models {
 
@@ -20,7 +17,5 @@ std::string replace_prefix(const std::string& name,
 // `rule`, but tensors that no model reads are dropped: rotary tables, position indices, and the
 // output head of a model that takes its embeddings for it.
 NameRule drop_unused(NameRule rule, bool tied_lm_head);
-
-ModelInfo decoder_info(const Checkpoint& checkpoint, const text::Decoder& decoder);
 
 }  // namespace fovea::models

@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "mlx/ops.h"
 #include "models/config.h"
+#include "models/decoder_model.h"
 #include "models/families.h"
 #include "models/names.h"
-#include "models/text/decoder.h"
 #include "models/vision/qwen2_vl_tower.h"
 #include "nn/weights.h"
 
@@ -31,12 +31,11 @@ std::string module_path(const std::string& name) {
                                {"lm_head.", "language_model.lm_head."}});
 }
 
-class Qwen2Vl : public Model {
+class Qwen2Vl : public DecoderModel {
  public:
   explicit Qwen2Vl(const Checkpoint& checkpoint)
-      : tower_(vision::read_qwen2_vl_tower_config(checkpoint.config["vision_config"])),
-        decoder_(decoder_config(checkpoint.config), text_config(checkpoint.config)) {
-    info_ = decoder_info(checkpoint, decoder_);
+      : DecoderModel(checkpoint, decoder_config(checkpoint.config), text_config(checkpoint.config)),
+        tower_(vision::read_qwen2_vl_tower_config(checkpoint.config["vision_config"])) {
     info_.takes_images = true;
     if (tower_.config().hidden_size != decoder_.config().hidden_size) {
       fail(ErrorKind::kInvalidData,
@@ -45,14 +44,8 @@ class Qwen2Vl : public Model {
     }
   }
 
-  const ModelInfo& info() const override { return info_; }
-
   mx::array encode_media(const MediaSpan& span) const override {
     return tower_.forward(span.pixels, span.grid_thw);
-  }
-
-  mx::array embed_tokens(std::span<const int32_t> tokens) const override {
-    return decoder_.embed_tokens(tokens);
   }
 
   // Text advances all three axes by one; a picture's tokens share the time of its start, count rows
@@ -86,10 +79,6 @@ class Qwen2Vl : public Model {
     return {mx::array(ids.data(), {3, length}, mx::int32), next - length};
   }
 
-  mx::array forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const override {
-    return decoder_.forward(batch, cache, sink);
-  }
-
   void visit(nn::Visitor& visitor) override {
     visitor.child("vision_tower", tower_);
     visitor.child("language_model", decoder_);
@@ -107,8 +96,6 @@ class Qwen2Vl : public Model {
   }
 
   vision::Qwen2VlTower tower_;
-  text::Decoder decoder_;
-  ModelInfo info_;
 };
 
 }  // namespace

@@ -92,13 +92,14 @@ nn::RopeTables Qwen2VlTower::rope(const std::array<int, 3>& grid_thw) const {
   const auto [t, h, w] = grid_thw;
   const int m = config_.spatial_merge_size;
   const int quarter = config_.embed_dim / config_.num_heads / 4;
+  std::vector<float> frequencies;
+  for (int i = 0; i < quarter; ++i) {
+    frequencies.push_back(static_cast<float>(1 / std::pow(kRopeTheta, i / double(quarter))));
+  }
   std::vector<float> angles;
   angles.reserve(static_cast<size_t>(t) * h * w * quarter * 2);
   const auto turn = [&](int position) {
-    for (int i = 0; i < quarter; ++i) {
-      const auto frequency = static_cast<float>(1 / std::pow(kRopeTheta, i / double(quarter)));
-      angles.push_back(static_cast<float>(position) * frequency);
-    }
+    for (const float f : frequencies) angles.push_back(static_cast<float>(position) * f);
   };
   for (int frame = 0; frame < t; ++frame) {
     for (int block = 0; block < h / m * (w / m); ++block) {
