@@ -10,16 +10,18 @@
 namespace fovea::processors {
 namespace {
 
-// How a family's template wants its messages, and where config.json names its placeholder.
+// How a family marks a picture: the key of config.json that holds the token's id, and the token's
+// text for a config without it.
 struct Format {
   std::string_view model_type;
   std::string_view image_token_key;
+  std::string_view image_token;
 };
 
 // Content is a list of entries for these, a string for every other type.
 constexpr std::array kFormats = {
-    Format{"llava", "image_token_index"},
-    Format{"qwen2_vl", "image_token_id"},
+    Format{"llava", "image_token_index", "<image>"},
+    Format{"qwen2_vl", "image_token_id", "<|image_pad|>"},
 };
 
 const Format* find_format(const std::string& model_type) {
@@ -109,8 +111,7 @@ Processor::Processor(const Checkpoint& checkpoint)
   const Json id = checkpoint.config[format->image_token_key];
   if (!id.is_null()) image_token_id_ = id.as_int32();
   if (image_token_id_ < 0) {
-    image_token_id_ =
-        tokenizer_->token_to_id(model_type_ == "llava" ? "<image>" : "<|image_pad|>").value_or(-1);
+    image_token_id_ = tokenizer_->token_to_id(format->image_token).value_or(-1);
   }
 }
 
