@@ -148,7 +148,8 @@ ThreadPool& ThreadPool::instance() {
 
 void ThreadPool::set_thread_count(int threads) { wanted_threads.store(checked(threads)); }
 
-ThreadPool::ThreadPool(int threads) : state_(new State), threads_(checked(threads)) {
+ThreadPool::ThreadPool(int threads)
+    : state_(std::make_unique<State>()), threads_(checked(threads)) {
   for (int i = 1; i < threads_; ++i) state_->workers.emplace_back([this] { work(); });
 }
 
@@ -159,7 +160,6 @@ ThreadPool::~ThreadPool() {
   }
   state_->wake.notify_all();
   for (auto& worker : state_->workers) worker.join();
-  delete state_;
 }
 
 void ThreadPool::work() {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 namespace fovea {
 
@@ -31,7 +32,7 @@ class ThreadPool {
  private:
   struct State;
   void work();
-  State* state_;
+  std::unique_ptr<State> state_;
   int threads_;
 };
 

@@ -124,9 +124,8 @@ mx::array mask_of(const std::vector<Stretch>& stretches, int rows, int keys, int
   return mx::array(mask.data(), {rows, keys}, mx::float32);
 }
 
-mx::array attention_op(const char* name, Arrays inputs, std::vector<Stretch> stretches, int keys,
-                       const AttentionOptions& options) {
-  const Heads heads = checked_heads(inputs[0], inputs[1], inputs[2]);
+mx::array attention_op(const char* name, const Heads& heads, Arrays inputs,
+                       std::vector<Stretch> stretches, int keys, const AttentionOptions& options) {
   mx::Shape shape = inputs[0].shape();
   const auto run = [=](const Arrays& in, float* out) {
     run_attention(heads, stretches, in, options, out);
@@ -183,19 +182,19 @@ class AppendRows : public mx::Primitive {
 
 mx::array causal_attention(const mx::array& q_THD, const mx::array& k_CKD, const mx::array& v_CKD,
                            int past, const AttentionOptions& options) {
-  checked_heads(q_THD, k_CKD, v_CKD);
+  const Heads heads = checked_heads(q_THD, k_CKD, v_CKD);
   const int rows = q_THD.shape(0);
   if (past < 0 || past + rows > k_CKD.shape(0)) {
     fail(ErrorKind::kInvalidData, "[attention] expected room for {} keys but got buffers of {}",
          past + rows, k_CKD.shape(0));
   }
-  return attention_op("fovea::causal_attention", as_float32(q_THD, k_CKD, v_CKD),
+  return attention_op("fovea::causal_attention", heads, as_float32(q_THD, k_CKD, v_CKD),
                       {{0, rows, 0, past + 1, 1}}, past + rows, options);
 }
 
 mx::array segment_attention(const mx::array& q_THD, const mx::array& k_THD, const mx::array& v_THD,
                             const std::vector<int>& cu_seqlens, float scale) {
-  checked_heads(q_THD, k_THD, v_THD);
+  const Heads heads = checked_heads(q_THD, k_THD, v_THD);
   if (cu_seqlens.empty() || cu_seqlens.front() != 0 || cu_seqlens.back() != q_THD.shape(0) ||
       k_THD.shape(0) != q_THD.shape(0) || !std::is_sorted(cu_seqlens.begin(), cu_seqlens.end())) {
     fail(ErrorKind::kInvalidData,
@@ -209,7 +208,7 @@ mx::array segment_attention(const mx::array& q_THD, const mx::array& k_THD, cons
     const int end = cu_seqlens[i + 1];
     if (end > begin) stretches.push_back({begin, end - begin, begin, end - begin, 0});
   }
-  return attention_op("fovea::segment_attention", as_float32(q_THD, k_THD, v_THD),
+  return attention_op("fovea::segment_attention", heads, as_float32(q_THD, k_THD, v_THD),
                       std::move(stretches), q_THD.shape(0), {scale, 0, 0});
 }
 

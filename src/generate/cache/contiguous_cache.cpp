@@ -43,9 +43,10 @@ std::vector<mx::array> ContiguousCache::buffers() const {
   return all;
 }
 
-int ContiguousCache::kept_length(const Sequence& sequence) const {
-  if (options_.max_kv_size == 0) return sequence.length;
-  return std::min(sequence.length, std::max(1, options_.max_kv_size - 1));
+// How many of `length` rows stay when more come.
+int ContiguousCache::kept_length(int length) const {
+  if (options_.max_kv_size == 0) return length;
+  return std::min(length, std::max(1, options_.max_kv_size - 1));
 }
 
 // The buffer after `rows` were added to its first `length` rows, of which the middle may go first.
@@ -55,9 +56,7 @@ mx::array ContiguousCache::extend(const mx::array* buffer, int length,
   if (!buffer) {
     return kernels::append_rows(empty_rows(rows, std::max(kCapacityMin, count)), rows, 0);
   }
-  Sequence before;
-  before.length = length;
-  const int kept = kept_length(before);
+  const int kept = kept_length(length);
   if (kept < length) {
     const int first = std::min(kRowsKeptFirst, kept);
     const auto shrunk = mx::concatenate(
@@ -88,7 +87,7 @@ mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::a
     const Layer* old = fresh ? nullptr : &sequence.layers[index];
     Layer next{extend(old ? &old->k_CKD : nullptr, sequence.length, k),
                extend(old ? &old->v_CKD : nullptr, sequence.length, v)};
-    const int past = kept_length(sequence);
+    const int past = kept_length(sequence.length);
     outputs.push_back(kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_CKD,
                                                 next.v_CKD, past,
                                                 {spec.scale, spec.window, spec.softcap}));

@@ -46,7 +46,7 @@ class ContiguousCache : public nn::KvCache {
     int length = 0;
   };
 
-  int kept_length(const Sequence& sequence) const;
+  int kept_length(int length) const;
   mx::array extend(const mx::array* buffer, int length, const mx::array& rows) const;
 
   Options options_;
