@@ -1,5 +1,4 @@
-# MLX from the unpacked wheel that ./dev puts under build/mlx. Its libraries are copied beside the
-# binary (lib/) so that build/<preset> can be moved or installed as one folder.
+# MLX from the unpacked wheel that ./dev puts under build/mlx; src/cli sets the binary's run path.
 set(FOVEA_MLX_DIR ${PROJECT_SOURCE_DIR}/build/mlx CACHE PATH "Unpacked MLX wheel")
 find_package(MLX 0.32.4 EXACT REQUIRED CONFIG
   PATHS ${FOVEA_MLX_DIR}/mlx/share/cmake/MLX NO_DEFAULT_PATH)

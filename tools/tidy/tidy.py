@@ -22,12 +22,10 @@ HOMES = {
     r"boost/json": {"base/json"},
     r"spdlog/": {"base/log"},
     r"fmt/": {"base/format"},
-    r"fovea_rust\.h": {"processors/tokenizer", "processors/stream_decoder",
-                       "processors/chat_template", "processors/rust_call", "nn/safetensors",
-                       "nn/weights"},
+    r"fovea_rust\.h": {"processors/rust_call", "nn/safetensors"},
     r"CLI/": None,  # anywhere in cli
     r"jpeglib\.h": {"processors/image/jpeg"},
-    r"spng\.h|png\.h": {"processors/image/png"},
+    r"spng\.h": {"processors/image/png"},
     r"webp/": {"processors/image/webp"},
     r"gif_lib\.h": {"processors/image/gif"},
 }
