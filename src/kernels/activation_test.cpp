@@ -34,7 +34,7 @@ void expect_accurate(void (*isa::Table::*loop)(const float*, size_t, float*),
   std::vector<float> x;
   for (float v = -10; v < 30; v += 0.00037f) x.push_back(v);
   std::vector<float> y(x.size());
-  for (const auto* name : {"scalar", "avx2"}) {
+  for (const auto* name : {"scalar", "avx2", "avx512"}) {
     const isa::Table* table = isa::find_table(name);
     if (!table) continue;
     (table->*loop)(x.data(), x.size(), y.data());

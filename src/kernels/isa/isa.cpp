@@ -17,6 +17,12 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __builtin_cpu_supports("f16c");
 }
+
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+}
 #endif
 
 struct Variant {
@@ -24,11 +30,12 @@ struct Variant {
   bool (*runs_here)();
 };
 
-// Worst first; each later one is a row. Next: avx512 (with VNNI and BF16), amx, neon.
+// Worst first; each later one is a row. Next: amx, neon.
 constexpr std::array kVariants = {
     Variant{scalar_table, always},
 #if defined(__x86_64__)
     Variant{avx2_table, has_avx2},
+    Variant{avx512_table, has_avx512},
 #endif
 };
 

@@ -1,5 +1,5 @@
-// The inner loops of the hot ops, once per instruction set. isa/body.h holds the one generic text;
-// each variant (scalar.cpp, avx2.cpp) compiles it with its own vector type and flags. All variants
+// The inner loops of the hot ops, once per instruction set. isa/body.h holds the generic text;
+// each variant (scalar.cpp, avx2.cpp, avx512.cpp) compiles it with its own flags. All variants
 // work on 8 lanes and round alike, so they give the same bits.
 //
 // Every function is pure, works on plain memory, and may be called from any thread. Pointers need

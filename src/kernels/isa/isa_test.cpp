@@ -32,7 +32,7 @@ std::vector<uint16_t> random_halves(size_t count) {
 // Every variant but the scalar one, which all are compared with.
 std::vector<const Table*> others() {
   std::vector<const Table*> found;
-  for (const auto* name : {"avx2"}) {
+  for (const auto* name : {"avx2", "avx512"}) {
     if (const Table* table = find_table(name)) found.push_back(table);
   }
   return found;
@@ -105,7 +105,7 @@ TEST(Isa, WeightsNeedNoAlignment) {
   w.data = values.data();
   WeightRows odd = w;
   odd.data = bytes.data() + 1;
-  for (const auto* name : {"scalar", "avx2"}) {
+  for (const auto* name : {"scalar", "avx2", "avx512"}) {
     const Table* table = find_table(name);
     if (!table) continue;
     EXPECT_EQ(product_of(*table, w, 4, 5), product_of(*table, odd, 4, 5)) << name;
