@@ -13,6 +13,7 @@
 #include "kernels/attention.h"
 #include "kernels/isa/isa.h"
 #include "kernels/matmul.h"
+#include "kernels/numerics.h"
 #include "kernels/op.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
@@ -62,14 +63,16 @@ double read_limit() {
   return double(memory.size()) * 8 / seconds / 1e9;
 }
 
-double fma_limit() {
+// Of multiply-adds that stay in registers, in GFLOP/s; 0 where there is no such instruction.
+double flops_limit(double (*flops)(size_t, float*)) {
   constexpr size_t kRounds = 2'000'000;
+  if (!flops) return 0;
   const int threads = ThreadPool::instance().size();
   std::vector<double> operations(static_cast<size_t>(threads));
   std::vector<float> sinks(static_cast<size_t>(threads) * 64);  // a cache line apart and more
   const double seconds = median_seconds([&] {
     ThreadPool::instance().run(threads, [&](int i) {
-      operations[i] = isa::table().fma_flops(kRounds, sinks.data() + i * 64);
+      operations[i] = flops(kRounds, sinks.data() + i * 64);
     });
   });
   return std::accumulate(operations.begin(), operations.end(), 0.0) / seconds / 1e9;
@@ -83,33 +86,44 @@ mx::array random(mx::Shape shape, mx::Dtype dtype = mx::float32) {
 
 struct Limits {
   double gbytes;
-  double gflops;
+  double f32_gflops;
+  double bf16_gflops;  // f32_gflops without bfloat16 instructions
+
+  double gflops(const mx::array& w) const {
+    return w.dtype() == mx::float32 ? f32_gflops : bf16_gflops;
+  }
 };
 
-void bench_product(const Limits& limits, int m, int k, int n) {
+// Rows of a prompt, or 1 to 16 rows of answers: those are held against the reading of the weights.
+void bench_rows(const Limits& limits, const std::string& name, int m, int k, const mx::array& w,
+                size_t bytes, bool decode, const std::function<mx::array(const mx::array&)>& op) {
   const auto x = random({m, k});
-  const double flops = 2.0 * m * k * n;
+  const DecodeRows scope(decode ? 0 : m);
+  const double s = median_seconds([&] { mx::eval(op(x)); });
+  const double flops = 2.0 * m * k * w.shape(0);
+  const auto line = fmt::format("{} {} m={} k={} n={}", name, decode ? "decode" : "prompt", m, k,
+                                w.shape(0));
+  if (decode) {
+    print(line, s * 1e3, double(bytes) / s / 1e9, "gbytes_per_s", limits.gbytes);
+  } else {
+    print(line, s * 1e3, flops / s / 1e9, "gflops", limits.gflops(w));
+  }
+}
+
+void bench_product(const Limits& limits, int m, int k, int n, bool decode) {
   for (const auto dtype : {mx::float32, mx::bfloat16}) {
     const auto w = random({n, k}, dtype);
-    const double s = median_seconds([&] { mx::eval(matmul(x, w, std::nullopt)); });
-    const auto name = fmt::format("matmul {} m={} k={} n={}", dtype_text(w), m, k, n);
-    if (m == 1) {
-      print(name, s * 1e3, double(w.nbytes()) / s / 1e9, "gbytes_per_s", limits.gbytes);
-    } else {
-      print(name, s * 1e3, flops / s / 1e9, "gflops", limits.gflops);
-    }
+    bench_rows(limits, "matmul " + dtype_text(w), m, k, w, w.nbytes(), decode,
+               [&](const mx::array& x) { return matmul(x, w, std::nullopt); });
   }
-  const auto q = mx::quantize(random({n, k}), 64, 4);
-  mx::eval(q);
-  const double s = median_seconds([&] {
-    mx::eval(quantized_matmul(x, q[0], q[1], q[2], {64, 4}, std::nullopt));
-  });
-  const auto name = fmt::format("quantized_matmul 4 bits m={} k={} n={}", m, k, n);
-  if (m == 1) {
-    print(name, s * 1e3, double(q[0].nbytes() + 2 * q[1].nbytes()) / s / 1e9, "gbytes_per_s",
-          limits.gbytes);
-  } else {
-    print(name, s * 1e3, flops / s / 1e9, "gflops", limits.gflops);
+  for (const int bits : {4, 8}) {
+    auto q = mx::quantize(random({n, k}), 64, bits);
+    for (auto& scale : {1, 2}) q[scale] = mx::astype(q[scale], mx::bfloat16);
+    mx::eval(q);
+    bench_rows(limits, fmt::format("quantized_matmul {} bits", bits), m, k, q[0],
+               q[0].nbytes() + 2 * q[1].nbytes(), decode, [&](const mx::array& x) {
+                 return quantized_matmul(x, q[0], q[1], q[2], {64, bits}, std::nullopt);
+               });
   }
 }
 
@@ -119,23 +133,35 @@ void bench_attention(const Limits& limits, int rows, int heads, int head_dim) {
   const auto v = random({rows, heads, head_dim});
   const double s = median_seconds([&] { mx::eval(segment_attention(q, k, v, {0, rows}, 0.125f)); });
   print(fmt::format("segment_attention rows={} heads={} head_dim={}", rows, heads, head_dim),
-        s * 1e3, 4.0 * rows * rows * heads * head_dim / s / 1e9, "gflops", limits.gflops);
+        s * 1e3, 4.0 * rows * rows * heads * head_dim / s / 1e9, "gflops", limits.f32_gflops);
 }
 
 }  // namespace
 
 int main() {
-  const Limits limits{read_limit(), fma_limit()};
+  const auto& isa = isa::table();
+  Limits limits{read_limit(), flops_limit(isa.fma_flops), flops_limit(isa.bf16_flops)};
+  if (limits.bf16_gflops == 0) limits.bf16_gflops = limits.f32_gflops;
   JsonObject head;
-  head.set("isa", isa::table().name)
+  head.set("isa", isa.name)
       .set("threads", ThreadPool::instance().size())
       .set("read_gbytes_per_s", limits.gbytes)
-      .set("fma_gflops", limits.gflops);
+      .set("f32_gflops", limits.f32_gflops)
+      .set("bf16_gflops", limits.bf16_gflops);
   std::printf("%s\n", head.dump().c_str());
-  for (const int m : {1, 64, 256}) {
-    bench_product(limits, m, 256, 1024);   // fovea-tiny
-    bench_product(limits, m, 576, 1536);   // SmolVLM-256M, decoder
-    bench_product(limits, m, 1536, 8960);  // Qwen2-VL-2B, decoder
+  constexpr struct {
+    int k, n;
+  } kShapes[] = {
+      {256, 1024},   // fovea-tiny
+      {576, 1536},   // SmolVLM-256M, decoder
+      {1536, 8960},  // Qwen2-VL-2B, decoder
+      {8960, 1536},
+      {1280, 5120},   // Qwen2-VL, tower
+      {4096, 11008},  // LLaVA-1.5-7B, decoder
+  };
+  for (const auto [k, n] : kShapes) {
+    for (const int m : {1, 8, 16}) bench_product(limits, m, k, n, true);
+    for (const int m : {64, 512}) bench_product(limits, m, k, n, false);
   }
   bench_attention(limits, 256, 3, 64);    // fovea-tiny's tower
   bench_attention(limits, 1024, 12, 64);  // SigLIP-B 512

@@ -164,7 +164,7 @@ class Engine::Impl {
 
   // The logits of the row's last token, or an empty list for the inner chunks of a prompt.
   std::vector<float> compute(const StepRow& row) {
-    const nn::Segment segment{row.request->sequence, 0, row.count};
+    const nn::Segment segment{row.request->sequence, 0, row.count, !row.prefill};
     const int last = row.count - 1;
     models::Batch batch{
         embeds_of(row), positions_of(row), {&segment, 1}, {&last, size_t{row.wants_logits}}};

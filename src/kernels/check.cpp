@@ -9,8 +9,6 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr float kTolerance = 1e-4f;
-
 bool checking = false;
 CheckReport report;
 
@@ -24,7 +22,8 @@ void set_checks(bool on) {
 bool checks_on() { return checking; }
 CheckReport check_report() { return report; }
 
-void compare_with_fallback(const char* op, const mx::array& kernel, const mx::array& fallback) {
+void compare_with_fallback(const char* op, const mx::array& kernel, const mx::array& fallback,
+                           float tolerance) {
   mx::array expected = mx::contiguous(mx::astype(fallback, mx::float32));
   mx::array got = kernel;
   mx::eval({got, expected});
@@ -44,7 +43,7 @@ void compare_with_fallback(const char* op, const mx::array& kernel, const mx::ar
       where = i;
     }
   }
-  if (worst <= kTolerance * std::max(largest, 1e-6f)) return;
+  if (worst <= tolerance * std::max(largest, 1e-6f)) return;
   report.first_mismatch = Mismatch{op, shape_text(got), where, a[where], b[where]};
 }
 

@@ -29,7 +29,9 @@ void set_checks(bool on);
 bool checks_on();
 CheckReport check_report();
 
-// Evaluates both and records a mismatch where they differ by more than 1e-4 of the largest value.
-void compare_with_fallback(const char* op, const mx::array& kernel, const mx::array& fallback);
+// Evaluates both and records a mismatch where they differ by more than `tolerance` times the largest
+// value.
+void compare_with_fallback(const char* op, const mx::array& kernel, const mx::array& fallback,
+                           float tolerance);
 
 }  // namespace fovea::kernels

@@ -1,9 +1,11 @@
 #include "kernels/matmul.h"
 
 #include <cassert>
+#include <utility>
 
 #include "base/error.h"
 #include "kernels/isa/isa.h"
+#include "kernels/numerics.h"
 #include "kernels/op.h"
 #include "mlx/ops.h"
 
@@ -58,16 +60,92 @@ void check_affine(const mx::array& w, const mx::array& scales, const mx::array& 
 // Few rows are split finely enough for all threads, many rows coarsely; the sums are the same.
 constexpr int kColumnGrain = 16;
 
-void run_product(const float* x, int m_count, const isa::WeightRows& w, int n_count,
-                 const float* bias, float* y) {
-  parallel_for((n_count + 3) / 4, kColumnGrain / 4, [&](int begin, int end) {
-    // Kept by each thread: fresh pages would cost more than the product of a single row.
+// Memory that a thread keeps, since fresh pages would cost more than the product of a single row.
+template <class T>
+T* kept(std::vector<T>& memory, size_t count) {
+  constexpr size_t kAlignment = 64;
+  if (memory.size() < count + kAlignment) memory.resize(count + kAlignment);
+  const auto address = reinterpret_cast<uintptr_t>(memory.data());
+  return memory.data() + (kAlignment - address % kAlignment) % kAlignment / sizeof(T);
+}
+
+void for_columns(int n_count, const std::function<void(int, int)>& body) {
+  parallel_for((n_count + 3) / 4, kColumnGrain / 4,
+               [&](int begin, int end) { body(begin * 4, std::min(end * 4, n_count)); });
+}
+
+// Rows of one kind of a product.
+struct ProductRows {
+  const float* x;
+  int count;
+  const float* bias;
+  float* y;
+  int n;
+};
+
+void run_exact(const ProductRows& rows, const isa::WeightRows& w) {
+  for_columns(rows.n, [&](int begin, int end) {
     thread_local std::vector<float> scratch;
     const size_t needed = static_cast<size_t>(isa::panel_columns(w.k)) * static_cast<size_t>(w.k);
-    if (scratch.size() < needed) scratch.resize(needed);
-    isa::table().product(x, m_count, w, begin * 4, std::min(end * 4, n_count), bias, y, n_count,
-                         scratch.data());
+    isa::table().product(rows.x, rows.count, w, begin, end, rows.bias, rows.y, rows.n,
+                         kept(scratch, needed));
   });
+}
+
+// x as the variant wants it, row by row, in memory of the calling thread.
+const std::byte* prepared(const ProductRows& rows, const isa::WeightRows& w, size_t row_bytes,
+                          void (*prepare)(const float*, const isa::WeightRows&, std::byte*)) {
+  thread_local std::vector<std::byte> memory;
+  std::byte* out = kept(memory, row_bytes * static_cast<size_t>(rows.count));
+  constexpr int kRowGrain = 8;
+  parallel_for(rows.count, kRowGrain, [&](int begin, int end) {
+    for (int m = begin; m < end; ++m) {
+      prepare(rows.x + int64_t{m} * w.k, w, out + static_cast<size_t>(m) * row_bytes);
+    }
+  });
+  return out;
+}
+
+bool rounds(const mx::array& w) {
+  return w.dtype() != mx::float32 && isa::table().prompt_product &&
+         numerics() != Numerics::kFloat32;
+}
+
+void run_prompt(const ProductRows& rows, const isa::WeightRows& w) {
+  const auto& isa = isa::table();
+  const auto* x = prepared(rows, w, isa.prompt_row_bytes(w), isa.prepare_prompt_row);
+  for_columns(rows.n, [&](int begin, int end) {
+    thread_local std::vector<std::byte> scratch;
+    isa.prompt_product(x, rows.count, w, begin, end, rows.bias, rows.y, rows.n,
+                       kept(scratch, isa::kPromptScratchBytes));
+  });
+}
+
+void run_decode(const ProductRows& rows, const isa::WeightRows& w) {
+  const auto& isa = isa::table();
+  if (w.bits == 0) return run_exact(rows, w);
+  const auto* x = prepared(rows, w, isa.decode_row_bytes(w), isa.prepare_decode_row);
+  for_columns(rows.n, [&](int begin, int end) {
+    isa.decode_product(x, rows.count, w, begin, end, rows.bias, rows.y, rows.n);
+  });
+}
+
+// How the rows of a product are computed.
+struct RowPlan {
+  int prompt_rows;  // the rest are decode rows
+  bool rounds;      // prompt rows go through bfloat16
+
+  // The largest difference from exact float32, as a share of the largest value.
+  float tolerance(bool decodes) const { return decodes ? 4e-2f : rounds ? 2e-2f : 1e-4f; }
+};
+
+void run_product(ProductRows rows, const RowPlan& plan, const isa::WeightRows& w) {
+  const int count = std::exchange(rows.count, plan.prompt_rows);
+  if (rows.count > 0) plan.rounds ? run_prompt(rows, w) : run_exact(rows, w);
+  rows.count = count - plan.prompt_rows;
+  rows.x += int64_t{plan.prompt_rows} * w.k;
+  rows.y += int64_t{plan.prompt_rows} * rows.n;
+  if (rows.count > 0) run_decode(rows, w);
 }
 
 struct ProductInputs {
@@ -105,15 +183,18 @@ mx::array add_bias(const mx::array& y, const Arrays& in, bool has_bias) {
 
 mx::array product_op(const char* name, ProductInputs p, std::optional<Affine> affine,
                      std::function<mx::array(const Arrays&)> fallback) {
-  const auto run = [m = p.m_count, k = p.k, n = p.n, has_bias = p.has_bias, affine](
+  const RowPlan plan{first_decode_row(p.m_count), rounds(p.inputs[1])};
+  const float tolerance = plan.tolerance(affine && plan.prompt_rows < p.m_count);
+  const auto run = [m = p.m_count, k = p.k, n = p.n, has_bias = p.has_bias, affine, plan](
                        const Arrays& in, float* y) {
     const Floats x(in[0]);
     const auto w = weight_rows(in, 1, k, affine ? &*affine : nullptr);
     std::optional<Floats> bias;
     if (has_bias) bias.emplace(in.back());
-    run_product(x.data(), m, w, n, bias ? bias->data() : nullptr, y);
+    run_product({x.data(), m, bias ? bias->data() : nullptr, y, n}, plan, w);
   };
-  return make_op({name, std::move(p.shape), run, std::move(fallback)}, std::move(p.inputs));
+  return make_op({name, std::move(p.shape), run, std::move(fallback), tolerance},
+                 std::move(p.inputs));
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
+#include "kernels/numerics.h"
 #include "support/expect_error.h"
 #include "support/kernel_checks.h"
 
@@ -29,7 +32,7 @@ TEST(Matmul, MatchesTheFallbackOverOddSizesAndDtypes) {
         for (const int k : {1, 7, 8, 9, 64, 77}) {
           const auto x = random({m, k});
           const auto w = random({n, k}, dtype);
-          const auto bias = random({n});
+          const auto bias = mx::multiply(random({n}), mx::array(0.1f));
           const auto what = fmt::format("m {} n {} k {}", m, n, k);
           expect_matches_fallback([&] { return matmul(x, w, std::nullopt); }, what);
           expect_matches_fallback([&] { return matmul(x, w, bias); }, what + " bias");
@@ -67,6 +70,97 @@ TEST(Matmul, ChainsWithMlxOps) {
     expected = mx::tanh(mx::matmul(mx::add(expected, mx::array(0.5f)), mx::transpose(w)));
   }
   EXPECT_LT(mx::max(mx::abs(mx::subtract(x, expected))).item<float>(), 1e-4f);
+}
+
+// The product built with all rows as decode rows.
+template <class Product>
+mx::array as_decode_rows(Product product) {
+  const DecodeRows scope(0);
+  return product();
+}
+
+TEST(QuantizedMatmul, DecodeRowsMatchTheFallback) {
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int group : {32, 64, 128}) {
+      for (const int k : {128, 384, 1280}) {
+        const auto q = quantize(random({21, k}), {group, bits}, mx::bfloat16);
+        const auto x = random({5, k});
+        const auto what = fmt::format("bits {} group {} k {}", bits, group, k);
+        expect_matches_fallback(
+            [&] {
+              return as_decode_rows([&] {
+                return quantized_matmul(x, q.w, q.scales, q.biases, {group, bits}, random({21}));
+              });
+            },
+            what);
+      }
+    }
+  }
+}
+
+TEST(QuantizedMatmul, EightBitActivationsCostLessThanFourBitWeights) {
+  // The error that 4 bits bring to a product, against what decode rows add to it; a tenth of the
+  // inputs are 20 times as large, as in real decoders.
+  const int k = 2048;
+  auto x = random({8, k});
+  const auto heavy = mx::greater(mx::random::uniform({k}, mx::float32, mx::random::key(7)),
+                                 mx::array(0.99f));
+  x = mx::multiply(x, mx::where(heavy, mx::array(20.0f), mx::array(1.0f)));
+  const auto w = random({256, k});
+  const auto q = quantize(w, {64, 4}, mx::float32);
+  const auto dense = mx::matmul(x, mx::transpose(w));
+  const auto exact = mx::quantized_matmul(x, q.w, q.scales, q.biases, true, 64, 4);
+  const auto got = as_decode_rows(
+      [&] { return quantized_matmul(x, q.w, q.scales, q.biases, {64, 4}, std::nullopt); });
+  const auto error = [](const mx::array& a, const mx::array& b) {
+    return mx::sqrt(mx::mean(mx::square(mx::subtract(a, b)))).item<float>();
+  };
+  EXPECT_LT(error(got, exact), 0.25f * error(exact, dense));
+}
+
+TEST(QuantizedMatmul, ADecodeRowKeepsItsBitsInAnyCompany) {
+  for (const int bits : {3, 4, 8}) {
+    const auto q = quantize(random({67, 1088}), {64, bits}, mx::bfloat16);
+    const auto x = random({64, 1088});
+    const auto product = [&](const mx::array& part) {
+      return quantized_matmul(part, q.w, q.scales, q.biases, {64, bits}, std::nullopt);
+    };
+    const auto all = as_decode_rows([&] { return product(x); });
+    for (int m = 1; m <= 64; ++m) {
+      const auto some = as_decode_rows([&] { return product(rows(x, 64 - m, 64)); });
+      expect_equal_bits(rows(all, 64 - m, 64), some, "last rows");
+    }
+    // Beside prompt rows.
+    const DecodeRows scope(40);
+    const auto mixed = product(x);
+    expect_equal_bits(rows(mixed, 40, 64), rows(all, 40, 64), "decode rows after prompt rows");
+  }
+}
+
+TEST(QuantizedMatmul, APromptRowKeepsItsBitsInAnyCompany) {
+  for (const int bits : {3, 4, 8}) {
+    for (const int group : {32, 64, 128}) {
+      const auto q = quantize(random({133, 2176}), {group, bits}, mx::bfloat16);
+      const auto x = random({64, 2176});
+      const auto product = [&](const mx::array& part) {
+        return quantized_matmul(part, q.w, q.scales, q.biases, {group, bits}, std::nullopt);
+      };
+      const auto all = product(x);
+      for (const int m : {1, 2, 5, 6, 7, 31, 63}) {
+        expect_equal_bits(rows(all, 64 - m, 64), product(rows(x, 64 - m, 64)), "last rows");
+      }
+    }
+  }
+}
+
+TEST(QuantizedMatmul, ANotFiniteActivationIsNotHidden) {
+  const auto q = quantize(random({9, 128}), {64, 4}, mx::bfloat16);
+  std::vector<float> values(128, 1.0f);
+  values[70] = std::numeric_limits<float>::quiet_NaN();
+  const mx::array x(values.data(), {1, 128}, mx::float32);
+  const auto y = as_decode_rows(
+      [&] { return quantized_matmul(x, q.w, q.scales, q.biases, {64, 4}, std::nullopt); });
+  EXPECT_TRUE(mx::all(mx::isnan(y)).item<bool>());
 }
 
 TEST(Matmul, ARowKeepsItsBitsInAnyCompany) {

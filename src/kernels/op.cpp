@@ -61,10 +61,11 @@ mx::array make_op(Op op, Arrays inputs) {
   if (stream.device != mx::Device::cpu) return op.fallback(inputs);
   const char* name = op.name;
   const auto fallback = op.fallback;
+  const float tolerance = op.tolerance;
   mx::Shape shape = op.shape;
   mx::array out(std::move(shape), mx::float32,
                 std::make_shared<KernelPrimitive>(stream, std::move(op)), inputs);
-  if (checks_on()) compare_with_fallback(name, out, fallback(inputs));
+  if (checks_on()) compare_with_fallback(name, out, fallback(inputs), tolerance);
   return out;
 }
 

@@ -22,6 +22,7 @@ struct Op {
   // strided. Runs on MLX's stream thread; must not throw.
   std::function<void(const Arrays& inputs, float* output)> run;
   std::function<mx::array(const Arrays& inputs)> fallback;
+  float tolerance = 1e-4f;  // of the largest value, for --check-kernels
 };
 
 // The op's output for these inputs. While checks are on (check.h) kernel and fallback both run now

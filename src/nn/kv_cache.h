@@ -18,6 +18,7 @@ struct Segment {
   int sequence = 0;
   int begin = 0;
   int count = 0;
+  bool decode = false;  // rows of generated tokens (kernels/numerics.h), after all others
 };
 
 struct AttentionSpec {

@@ -15,6 +15,8 @@ namespace {
 
 #include "kernels/isa/vec256.h"
 
+#include "kernels/isa/decode_avx2.h"
+
 #include "kernels/isa/body.h"
 
 constexpr Table kTable = make_table("avx2");

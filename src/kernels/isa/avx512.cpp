@@ -15,9 +15,22 @@ namespace {
 
 #include "kernels/isa/vec256.h"
 
+#include "kernels/isa/decode_avx512.h"
+
 #include "kernels/isa/body.h"
 
-constexpr Table kTable = make_table("avx512");
+#include "kernels/isa/prompt_avx512.h"
+
+constexpr Table avx512() {
+  Table table = make_table("avx512");
+  table.prompt_row_bytes = prompt_row_bytes;
+  table.prepare_prompt_row = prepare_prompt_row;
+  table.prompt_product = prompt_product;
+  table.bf16_flops = bf16_flops;
+  return table;
+}
+
+constexpr Table kTable = avx512();
 
 }  // namespace
 

@@ -4,10 +4,13 @@
 //   load_nibbles (8 unsigned 4-bit values), split<bits>(the first 8 values of a number), store,
 //   store_partial(p, n), fma(a, b, c) = a * b + c rounded once, + - * /, max (the second operand
 //   when they do not compare), round (to even), pow2 (2 to a whole number), lane_max, sum ((0+4) +
-//   (2+6)) + ((1+5) + (3+7)), sums (of 4 vectors), and from_bf16, from_f16 of one value.
+//   (2+6)) + ((1+5) + (3+7)), sums (of 4 vectors), and from_bf16, from_f16 of one value,
+// and the two types that decode_body.h asks for.
 // Included inside an anonymous namespace, so that every variant has code of its own.
 
 #include "kernels/isa/product_body.h"
+
+#include "kernels/isa/decode_body.h"
 
 #include "kernels/isa/elementwise_body.h"
 
@@ -32,6 +35,9 @@ constexpr Table make_table(std::string_view name) {
   table.name = name;
   table.product = product;
   table.expand_row = expand_row;
+  table.decode_row_bytes = decode_row_bytes;
+  table.prepare_decode_row = prepare_decode_row;
+  table.decode_product = decode_product;
   table.rms_norm = rms_norm;
   table.layer_norm = layer_norm;
   table.attend = attend;

@@ -1,6 +1,6 @@
 // The inner loops of the hot ops, once per instruction set. isa/body.h holds the generic text;
 // each variant (scalar.cpp, avx2.cpp, avx512.cpp) compiles it with its own flags. All variants
-// work on 8 lanes and round alike, so they give the same bits.
+// round and sum alike, so they give the same bits, but for prompt_product.
 //
 // Every function is pure, works on plain memory, and may be called from any thread. Pointers need
 // no alignment beyond that of their element, and none at all for weights.
@@ -52,6 +52,20 @@ struct Table {
   // panel_columns(K) * K floats. The order of the sum depends on K alone.
   void (*product)(const float* x, int m_count, const WeightRows& w, int n_begin, int n_end,
                   const float* bias, float* y, int64_t y_stride, float* scratch) = nullptr;
+  // Products of decode rows (kernels/numerics.h) with quantised weights; the same bits in all
+  // variants. prepare_decode_row turns one row of x into decode_row_bytes(w) bytes at an address
+  // that is a multiple of 64; decode_product takes m_count of them, one after another.
+  size_t (*decode_row_bytes)(const WeightRows& w) = nullptr;
+  void (*prepare_decode_row)(const float* x, const WeightRows& w, std::byte* row) = nullptr;
+  void (*decode_product)(const std::byte* x, int m_count, const WeightRows& w, int n_begin,
+                         int n_end, const float* bias, float* y, int64_t y_stride) = nullptr;
+  // The same for prompt rows with weights that are not float32, rounded to bfloat16; null where
+  // `product` is as fast. `scratch` has kPromptScratchBytes at a multiple of 64.
+  size_t (*prompt_row_bytes)(const WeightRows& w) = nullptr;
+  void (*prepare_prompt_row)(const float* x, const WeightRows& w, std::byte* row) = nullptr;
+  void (*prompt_product)(const std::byte* x, int m_count, const WeightRows& w, int n_begin,
+                         int n_end, const float* bias, float* y, int64_t y_stride,
+                         std::byte* scratch) = nullptr;
   // out[k] = w[row, k] as float.
   void (*expand_row)(const WeightRows& w, int row, float* out) = nullptr;
   // x / rms(x) * (weight + offset).
@@ -72,6 +86,7 @@ struct Table {
   void (*gelu_quick)(const float* x, size_t n, float* y) = nullptr;  // x * sigmoid(1.702 x)
   // Does multiply-adds in registers and says how many operations they were: a limit for benches.
   double (*fma_flops)(size_t rounds, float* sink) = nullptr;
+  double (*bf16_flops)(size_t rounds, float* sink) = nullptr;  // null without such instructions
 };
 
 inline constexpr int kKeyBlock = 64;
@@ -84,6 +99,12 @@ inline constexpr int kRowBlockFloats = 32 * 1024;
 constexpr int panel_columns(int k) {
   return std::clamp(kPanelFloats / std::max(k, 1) / 4, 1, 16) * 4;
 }
+
+// Prompt products go through the inputs in stretches, and through the outputs of a stretch in
+// panels that stay in the second-level cache.
+inline constexpr int kStretch = 2048;
+inline constexpr int kPromptPanel = 128;
+inline constexpr size_t kPromptScratchBytes = size_t{kStretch} * kPromptPanel * 2 + 8192;
 
 // The best that this processor runs, or what FOVEA_ISA (scalar, avx2) names: chosen by the first
 // call, which throws what choose() throws.

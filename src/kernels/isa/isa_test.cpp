@@ -95,6 +95,52 @@ TEST(Isa, QuantizedProductsHaveTheSameBits) {
   }
 }
 
+std::vector<float> decode_product_of(const Table& table, const WeightRows& w, int rows, int n) {
+  std::vector<float> inputs(static_cast<size_t>(rows) * w.k);
+  for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = std::sin(static_cast<float>(i * i));
+  const size_t row_bytes = table.decode_row_bytes(w);
+  std::vector<std::byte> memory(row_bytes * static_cast<size_t>(rows) + 64);
+  std::byte* x = memory.data();
+  while (reinterpret_cast<uintptr_t>(x) % 64 != 0) ++x;
+  for (int m = 0; m < rows; ++m) {
+    table.prepare_decode_row(inputs.data() + m * w.k, w, x + static_cast<size_t>(m) * row_bytes);
+  }
+  std::vector<float> y(static_cast<size_t>(rows) * n);
+  table.decode_product(x, rows, w, 0, n, nullptr, y.data(), n);
+  return y;
+}
+
+TEST(Isa, DecodeProductsHaveTheSameBits) {
+  SKIP_WITHOUT_OTHERS();
+  constexpr int n = 9;
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int group : {32, 64, 128}) {
+      for (const int k : {group, 3 * group, 19 * group}) {
+        WeightRows w;
+        w.k = k;
+        w.bits = bits;
+        w.group_size = group;
+        const auto packed = random_halves(static_cast<size_t>(n) * k * bits / 16);
+        const auto scales = random_halves(static_cast<size_t>(n) * k / group);
+        const auto biases = random_halves(static_cast<size_t>(n) * k / group);
+        w.data = packed.data();
+        w.scales = scales.data();
+        w.biases = biases.data();
+        for (const auto dtype : {Float::kBF16, Float::kF16}) {
+          w.dtype = dtype;
+          for (const int rows : {1, 2, 3, 9}) {
+            for (const auto* other : others()) {
+              EXPECT_EQ(decode_product_of(scalar(), w, rows, n),
+                        decode_product_of(*other, w, rows, n))
+                  << other->name << " bits " << bits << " group " << group << " k " << k;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Isa, WeightsNeedNoAlignment) {
   // A safetensors file may put a tensor anywhere.
   const auto values = random_floats(5 * 24);

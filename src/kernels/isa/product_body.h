@@ -44,14 +44,14 @@ const uint8_t* packed_row(const WeightRows& w, int row) {
   return static_cast<const uint8_t*>(w.data) + static_cast<size_t>(row) * w.k * w.bits / 8;
 }
 
+// Inputs [begin, begin + count) of a row, both multiples of the group size.
 template <int kBits>
-void expand_quantized(const WeightRows& w, int row, float* out) {
-  const int groups = w.k / w.group_size;
-  const uint8_t* bytes = packed_row(w, row);
-  for (int g = 0; g < groups; ++g) {
-    const size_t index = static_cast<size_t>(row) * groups + g;
-    const Vec scale = Vec::set1(float_at(w.scales, w.dtype, index));
-    const Vec bias = Vec::set1(float_at(w.biases, w.dtype, index));
+void expand_groups(const WeightRows& w, int row, int begin, int count, float* out) {
+  const size_t first = static_cast<size_t>(row) * (w.k / w.group_size) + begin / w.group_size;
+  const uint8_t* bytes = packed_row(w, row) + static_cast<size_t>(begin) * kBits / 8;
+  for (int g = 0; g < count / w.group_size; ++g) {
+    const Vec scale = Vec::set1(float_at(w.scales, w.dtype, first + g));
+    const Vec bias = Vec::set1(float_at(w.biases, w.dtype, first + g));
     for (int i = 0; i < w.group_size; i += kLanes) {
       Vec::fma(load_packed<kBits>(bytes), scale, bias).store(out);
       bytes += kBits;
@@ -92,7 +92,7 @@ void expand_half(const uint16_t* row, bool bf16, int k, float* out) {
 
 void expand_row(const WeightRows& w, int row, float* out) {
   if (w.bits != 0) {
-    with_bits(w.bits, [&](auto bits) { expand_quantized<bits()>(w, row, out); });
+    with_bits(w.bits, [&](auto bits) { expand_groups<bits()>(w, row, 0, w.k, out); });
     return;
   }
   const size_t at = static_cast<size_t>(row) * w.k;

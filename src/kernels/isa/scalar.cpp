@@ -109,6 +109,8 @@ struct Vec {
   }
 };
 
+#include "kernels/isa/decode_scalar.h"
+
 #include "kernels/isa/body.h"
 
 constexpr Table kTable = make_table("scalar");

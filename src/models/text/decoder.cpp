@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "kernels/numerics.h"
 #include "mlx/ops.h"
 #include "models/config.h"
 
@@ -91,9 +92,21 @@ mx::array Decoder::embed_tokens(std::span<const int32_t> tokens) const {
   return model_->embed_tokens(tokens);
 }
 
+namespace {
+
+int first_decode_row(std::span<const nn::Segment> segments, int rows) {
+  for (const auto& segment : segments) {
+    if (segment.decode) return segment.begin;
+  }
+  return rows;
+}
+
+}  // namespace
+
 mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const {
   mx::array x_TD = batch.inputs_embeds_TD;
   const auto rope = rope_.tables(batch.position_ids_AT);
+  const kernels::DecodeRows rows_of_answers(first_decode_row(batch.segments, x_TD.shape(0)));
   for (size_t i = 0; i < model_->layers.size(); ++i) {
     x_TD = model_->layers[i](x_TD, rope, static_cast<int>(i), cache, batch.segments);
     if (sink) sink(fmt::format("hidden.{}", i), x_TD);
@@ -102,6 +115,8 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
   const mx::array rows(batch.logits_rows.data(), {static_cast<int>(batch.logits_rows.size())},
                        mx::int32);
   const auto last = model_->norm(mx::take(x_TD, rows, 0));
+  // One row of a prompt would have the whole vocabulary expanded for it.
+  const kernels::DecodeRows all(0);
   return lm_head_ ? (*lm_head_)(last) : model_->embed_tokens.logits(last);
 }
 

@@ -1,0 +1,92 @@
+// Part of avx2.cpp: the types that decode_body.h works on, as pairs of 256-bit registers.
+
+struct Wide {
+  __m256 low;
+  __m256 high;
+
+  struct Spread {
+    int first;
+    int per;
+  };
+
+  static Wide zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+  static Wide load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+  static Wide load_half(const uint16_t* p, Float dtype, int n) {
+    uint16_t all[16] = {};
+    std::memcpy(all, p, static_cast<size_t>(n) * 2);
+    if (dtype == Float::kBF16) return {Vec::load_bf16(all).v, Vec::load_bf16(all + 8).v};
+    return {Vec::load_f16(all).v, Vec::load_f16(all + 8).v};
+  }
+  static Wide fma(Wide a, Wide b, Wide c) {
+    return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+  }
+  friend Wide operator*(Wide a, Wide b) {
+    return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+  }
+  static Spread spread_index(int first, int per) { return {first, per}; }
+  Wide spread(Spread s) const {
+    alignas(32) float lanes[16];
+    _mm256_store_ps(lanes, low);
+    _mm256_store_ps(lanes + 8, high);
+    const auto one = [&](int i) { return _mm256_broadcast_ss(lanes + s.first + i); };
+    if (s.per == 16) return {one(0), one(0)};
+    if (s.per == 8) return {one(0), one(1)};
+    return {_mm256_blend_ps(one(0), one(1), 0xf0), _mm256_blend_ps(one(2), one(3), 0xf0)};
+  }
+  float sum() const { return Vec{_mm256_add_ps(low, high)}.sum(); }
+};
+
+struct Bytes {
+  __m256i low;
+  __m256i high;
+
+  static Bytes load(const uint8_t* p, int n) {
+    uint8_t part[64] = {};
+    if (n < 64) {
+      std::memcpy(part, p, static_cast<size_t>(n));
+      p = part;
+    }
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
+  }
+  Bytes low_nibbles() const {
+    const __m256i mask = _mm256_set1_epi8(15);
+    return {_mm256_and_si256(low, mask), _mm256_and_si256(high, mask)};
+  }
+  Bytes high_nibbles() const {
+    return Bytes{_mm256_srli_epi16(low, 4), _mm256_srli_epi16(high, 4)}.low_nibbles();
+  }
+  template <int kBits>
+  static uint64_t spread_bits(uint64_t stream) {
+    return _pdep_u64(stream, 0x0101010101010101u * ((1u << kBits) - 1));
+  }
+  static void prefetch(const uint8_t* p) { _mm_prefetch(p + 4096, _MM_HINT_T0); }
+
+  static __m256i signed_at(const int8_t* x) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+  }
+  // Nibbles times bytes fit 16 bits two by two.
+  static __m256 nibble_dots(__m256i a, const int8_t* x, __m256i b, const int8_t* y) {
+    const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a, signed_at(x)),
+                                           _mm256_maddubs_epi16(b, signed_at(y)));
+    return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static Wide dots(Bytes a, const int8_t* x, Bytes b, const int8_t* y) {
+    return {nibble_dots(a.low, x, b.low, y), nibble_dots(a.high, x + 32, b.high, y + 32)};
+  }
+  // Whole bytes do not: w x = (w - 128) x + 128 x, where the first is |w - 128| times x with the
+  // sign of w - 128, at most 128 * 127.
+  static __m256 byte_dots(__m256i w, const int8_t* p) {
+    const __m256i x = signed_at(p);
+    const __m256i centred = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+    const __m256i one = _mm256_set1_epi16(1);
+    const __m256i pairs =
+        _mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred));
+    const __m256i sums = _mm256_maddubs_epi16(_mm256_set1_epi8(1), x);
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(
+        _mm256_madd_epi16(pairs, one), _mm256_slli_epi32(_mm256_madd_epi16(sums, one), 7)));
+  }
+  static Wide dots(Bytes w, const int8_t* x) {
+    return {byte_dots(w.low, x), byte_dots(w.high, x + 32)};
+  }
+};

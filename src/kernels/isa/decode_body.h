@@ -1,0 +1,247 @@
+// Part of body.h: rows of 8-bit activations times quantised weights, in exact integers by block.
+//
+// A block is 64 inputs, or a group where groups are smaller. An activation row is kept as one
+// float scale and signed bytes for each block. The order of a sum, alike in all variants: a chunk
+// of 64 bytes of weights gives 16 integers, one for each lane; each is turned to float and added to
+// its lane, times its block's scales, by a fused multiply-add; then the lanes. The groups' biases,
+// times the sums of the activations, are summed in 16 lanes of their own, a block in each.
+//
+// A variant brings `Wide`, 16 float lanes: zero, load, load_half(p, dtype, n) of n 16-bit floats and
+// zeros, fma, *, spread(spread_index(first, per)): lane i is lane first + i / per, and sum (lane i +
+// lane i + 8, then as Vec has it); and `Bytes`, 64 unsigned bytes: load(p, n) of n and zeros,
+// low_nibbles, high_nibbles, spread_bits<bits>: 8 values as the bytes of a number, prefetch, and
+// dots(bytes, signed bytes...): exact sums of the products of 4 neighbours each, as floats.
+
+constexpr int kLanesWide = 16;
+constexpr int kChunkBytes = 64;
+
+template <int kBits>
+constexpr int kChunkInputs = kBits == 4 ? 128 : 64;
+
+struct DecodeShape {
+  int block = 64;
+  int blocks = 0;
+  int bytes = 0;  // of the activations, whole chunks
+
+  explicit DecodeShape(const WeightRows& w)
+      : block(std::min(w.group_size, 64)), blocks(w.k / block) {
+    const int chunk = w.bits == 4 ? kChunkInputs<4> : kChunkInputs<8>;
+    bytes = (w.k + chunk - 1) / chunk * chunk;
+  }
+  int padded_blocks() const { return (blocks + kLanesWide - 1) / kLanesWide * kLanesWide; }
+  size_t row_bytes() const {
+    const size_t floats = 2 * static_cast<size_t>(padded_blocks());
+    return (static_cast<size_t>(bytes) + floats * sizeof(float) + 63) / 64 * 64;
+  }
+};
+
+// What prepare_decode_row writes: bytes, then the scale of each block, then scale * sum of bytes.
+struct DecodeRow {
+  const int8_t* bytes;
+  const float* scales;
+  const float* sums;
+
+  DecodeRow(const std::byte* row, const DecodeShape& shape)
+      : bytes(reinterpret_cast<const int8_t*>(row)),
+        scales(reinterpret_cast<const float*>(row + shape.bytes)),
+        sums(scales + shape.padded_blocks()) {}
+};
+
+size_t decode_row_bytes(const WeightRows& w) { return DecodeShape(w).row_bytes(); }
+
+// A block with a value that is not finite gets the scale NaN, and so do the products.
+float block_scale(const float* x, int count) {
+  uint32_t largest = 0;
+  for (int i = 0; i < count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, sizeof(bits));
+    largest = std::max(largest, bits & 0x7fffffffu);
+  }
+  if (largest >= 0x7f800000u) return std::numeric_limits<float>::quiet_NaN();
+  float value;
+  std::memcpy(&value, &largest, sizeof(value));
+  return value / 127;
+}
+
+// A block as signed bytes; 4-bit weights keep two neighbours in a byte, so there the inputs with even
+// numbers stand in the first half of a chunk and those with odd ones in the second.
+template <bool kNibbles>
+int quantize_block(const float* x, int count, int at, float inverse, int8_t* bytes) {
+  int8_t q[64];
+  int sum = 0;
+  for (int i = 0; i < count; ++i) {
+    const int value = static_cast<int>(std::nearbyint(x[i] * inverse));
+    q[i] = static_cast<int8_t>(value);
+    sum += value;
+  }
+  if constexpr (kNibbles) {
+    int8_t* even = bytes + at / 128 * 128 + at % 128 / 2;
+    for (int i = 0; i < count / 2; ++i) even[i] = q[2 * i];
+    for (int i = 0; i < count / 2; ++i) even[i + 64] = q[2 * i + 1];
+  } else {
+    std::memcpy(bytes + at, q, static_cast<size_t>(count));
+  }
+  return sum;
+}
+
+void prepare_decode_row(const float* x, const WeightRows& w, std::byte* row) {
+  const DecodeShape shape(w);
+  auto* bytes = reinterpret_cast<int8_t*>(row);
+  auto* scales = reinterpret_cast<float*>(row + shape.bytes);
+  float* sums = scales + shape.padded_blocks();
+  std::memset(row, 0, shape.row_bytes());
+  for (int b = 0; b < shape.blocks; ++b) {
+    const int at = b * shape.block;
+    const float scale = block_scale(x + at, shape.block);
+    scales[b] = sums[b] = scale;
+    if (std::isnan(scale)) continue;
+    // Values so small that their inverse has no float are nothing beside any other block.
+    const float inverse = scale > 1e-30f ? 1 / scale : 0;
+    const auto quantize = w.bits == 4 ? quantize_block<true> : quantize_block<false>;
+    sums[b] = scale * static_cast<float>(quantize(x + at, shape.block, at, inverse, bytes));
+  }
+}
+
+// 16 blocks' scales (or biases) of a weight row, zero past the last.
+Wide block_values(const WeightRows& w, const void* values, int row, int first,
+                  const DecodeShape& shape) {
+  const int count = std::min(kLanesWide, shape.blocks - first);
+  const int per_group = w.group_size / shape.block;
+  const size_t index = static_cast<size_t>(row) * (w.k / w.group_size) + first / per_group;
+  if (per_group == 1 && w.dtype != Float::kF32) {
+    return Wide::load_half(static_cast<const uint16_t*>(values) + index, w.dtype, count);
+  }
+  float wide[kLanesWide] = {};
+  for (int i = 0; i < count; ++i) wide[i] = float_at(values, w.dtype, index + i / per_group);
+  return Wide::load(wide);
+}
+
+// 64 weights of fewer than 8 bits as bytes.
+template <int kBits>
+void spread_bytes(const uint8_t* packed, int inputs, uint8_t* bytes) {
+  for (int i = 0; i < inputs; i += 8, packed += kBits) {
+    const uint64_t spread = Bytes::spread_bits<kBits>(read_stream<kBits>(packed));
+    std::memcpy(bytes + i, &spread, 8);
+  }
+}
+
+// The dot products of one chunk of a weight row with one row of activations.
+template <int kBits>
+struct Chunk {
+  Bytes low;
+  Bytes high;  // 4 bits only
+
+  // `inputs` of the row are left.
+  Chunk(const uint8_t* row, int at, int inputs) {
+    const int count = std::min(inputs, kChunkInputs<kBits>);
+    if constexpr (kBits == 4) {
+      const Bytes both = Bytes::load(row + at / 2, count / 2);
+      low = both.low_nibbles();
+      high = both.high_nibbles();
+    } else if constexpr (kBits == 8) {
+      low = Bytes::load(row + at, count);
+    } else {
+      alignas(64) uint8_t bytes[kChunkBytes] = {};
+      spread_bytes<kBits>(row + static_cast<size_t>(at) * kBits / 8, count, bytes);
+      low = Bytes::load(bytes, kChunkBytes);
+    }
+  }
+  Wide dots(const int8_t* x) const {
+    if constexpr (kBits == 4) {
+      return Bytes::dots(low, x, high, x + kChunkBytes);
+    } else {
+      return Bytes::dots(low, x);
+    }
+  }
+};
+
+template <int M, int N, int kBits>
+void decode_tile(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape, int column,
+                 float out[M][N]) {
+  constexpr int chunk = kChunkInputs<kBits>;
+  const int lanes_per_block = kLanesWide * shape.block / chunk;
+  const int chunks_per_load = kLanesWide * shape.block / chunk;
+  Wide sums[M][N];
+  Wide biases[M][N];
+  for (int m = 0; m < M; ++m) {
+    for (int n = 0; n < N; ++n) sums[m][n] = biases[m][n] = Wide::zero();
+  }
+  for (int first = 0; first < shape.blocks; first += kLanesWide) {
+    Wide scales[M][N];
+    for (int n = 0; n < N; ++n) {
+      const Wide scale = block_values(w, w.scales, column + n, first, shape);
+      const Wide bias = block_values(w, w.biases, column + n, first, shape);
+      for (int m = 0; m < M; ++m) {
+        scales[m][n] = scale * Wide::load(rows[m].scales + first);
+        biases[m][n] = Wide::fma(bias, Wide::load(rows[m].sums + first), biases[m][n]);
+      }
+    }
+    for (int c = 0; c < chunks_per_load; ++c) {
+      const int at = first * shape.block + c * chunk;
+      if (at >= w.k) break;
+      const auto spread = Wide::spread_index(c * kLanesWide / lanes_per_block, lanes_per_block);
+      for (int n = 0; n < N; ++n) {
+        const uint8_t* row = packed_row(w, column + n);
+        Bytes::prefetch(row + static_cast<size_t>(at) * kBits / 8);
+        const Chunk<kBits> weights(row, at, w.k - at);
+        for (int m = 0; m < M; ++m) {
+          sums[m][n] = Wide::fma(weights.dots(rows[m].bytes + at), scales[m][n].spread(spread),
+                                 sums[m][n]);
+        }
+      }
+    }
+  }
+  for (int m = 0; m < M; ++m) {
+    for (int n = 0; n < N; ++n) out[m][n] = sums[m][n].sum() + biases[m][n].sum();
+  }
+}
+
+template <int M, int kBits>
+void decode_rows(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape, int n_begin,
+                 int n_end, const float* bias, float* y, int64_t y_stride) {
+  const auto columns = [&](int n, auto count) {
+    float sums[M][count()];
+    decode_tile<M, count(), kBits>(rows, w, shape, n, sums);
+    write_tile<M, count()>(sums, bias ? bias + n : nullptr, y + n, y_stride);
+  };
+  int n = n_begin;
+  for (; n + 4 <= n_end; n += 4) columns(n, std::integral_constant<int, 4>());
+  for (; n < n_end; ++n) columns(n, std::integral_constant<int, 1>());
+}
+
+void decode_product(const std::byte* x, int m_count, const WeightRows& w, int n_begin, int n_end,
+                    const float* bias, float* y, int64_t y_stride) {
+  const DecodeShape shape(w);
+  const size_t stride = shape.row_bytes();
+  constexpr int kColumns = 16;  // stay in the first-level cache while all rows pass
+  with_bits(w.bits, [&](auto bits) {
+    for (int n = n_begin; n < n_end; n += kColumns) {
+      const int end = std::min(n + kColumns, n_end);
+      for (int m = 0; m < m_count;) {
+        const std::byte* row = x + static_cast<size_t>(m) * stride;
+        const auto pass = [&](auto count) {
+          const DecodeRow rows[4] = {
+              {row, shape},
+              {row + (count() > 1 ? stride : 0), shape},
+              {row + (count() > 2 ? 2 * stride : 0), shape},
+              {row + (count() > 3 ? 3 * stride : 0), shape}};
+          decode_rows<count(), bits()>(rows, w, shape, n, end, bias, y + m * y_stride, y_stride);
+          m += count();
+        };
+        switch (m_count - m) {
+          case 1:
+            pass(std::integral_constant<int, 1>());
+            break;
+          case 2:
+            pass(std::integral_constant<int, 2>());
+            break;
+          case 3:
+            pass(std::integral_constant<int, 3>());
+            break;
+          default:
+            pass(std::integral_constant<int, 4>());
+        }
+      }
+    }
+  });
+}
