@@ -23,7 +23,8 @@ struct Wide {
   friend Wide operator*(Wide a, Wide b) {
     return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
   }
-  static Spread spread_index(int first, int per) { return {first, per}; }
+  static Spread spread_start(int per) { return {0, per}; }
+  static Spread spread_next(Spread s, int lanes) { return {s.first + lanes, s.per}; }
   Wide spread(Spread s) const {
     alignas(32) float lanes[16];
     _mm256_store_ps(lanes, low);

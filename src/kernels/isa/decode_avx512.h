@@ -13,11 +13,13 @@ struct Wide {
   }
   static Wide fma(Wide a, Wide b, Wide c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   friend Wide operator*(Wide a, Wide b) { return {_mm512_mul_ps(a.v, b.v)}; }
-  static __m512i spread_index(int first, int per) {
+  static __m512i spread_start(int per) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const int shift = per == 16 ? 4 : per == 8 ? 3 : 2;
-    return _mm512_add_epi32(_mm512_set1_epi32(first),
-                            _mm512_srl_epi32(lane, _mm_cvtsi32_si128(shift)));
+    return _mm512_srl_epi32(lane, _mm_cvtsi32_si128(shift));
+  }
+  static __m512i spread_next(__m512i s, int lanes) {
+    return _mm512_add_epi32(s, _mm512_set1_epi32(lanes));
   }
   Wide spread(__m512i index) const { return {_mm512_permutexvar_ps(index, v)}; }
   float sum() const {

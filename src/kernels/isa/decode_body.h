@@ -7,8 +7,9 @@
 // times the sums of the activations, are summed in 16 lanes of their own, a block in each.
 //
 // A variant brings `Wide`, 16 float lanes: zero, load, load_half(p, dtype, n) of n 16-bit floats and
-// zeros, fma, *, spread(spread_index(first, per)): lane i is lane first + i / per, and sum (lane i +
-// lane i + 8, then as Vec has it); and `Bytes`, 64 unsigned bytes: load(p, n) of n and zeros,
+// zeros, fma, *, sum (lane i + lane i + 8, then as Vec has it), and spread(s): `per` lanes of its
+// lane 0, as many of lane 1, ... for s = spread_start(per), and so on from a further lane for
+// spread_next(s, lanes); and `Bytes`, 64 unsigned bytes: load(p, n) of n and zeros,
 // low_nibbles, high_nibbles, spread_bits<bits>: 8 values as the bytes of a number, prefetch, and
 // dots(bytes, signed bytes...): exact sums of the products of 4 neighbours each, as floats.
 
@@ -131,9 +132,10 @@ struct Chunk {
   Bytes low;
   Bytes high;  // 4 bits only
 
-  // `inputs` of the row are left.
-  Chunk(const uint8_t* row, int at, int inputs) {
-    const int count = std::min(inputs, kChunkInputs<kBits>);
+  // `count` inputs of the row, from number `at` on.
+  template <class Count>
+  void load(const uint8_t* row, int at, Count count) {
+    Bytes::prefetch(row + static_cast<size_t>(at) * kBits / 8);
     if constexpr (kBits == 4) {
       const Bytes both = Bytes::load(row + at / 2, count / 2);
       low = both.low_nibbles();
@@ -155,45 +157,67 @@ struct Chunk {
   }
 };
 
+// The groups' biases times the sums of the activations.
+template <int M, int N>
+void bias_sums(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape, int column,
+               float out[M][N]) {
+  Wide sums[M][N];
+  for (int m = 0; m < M; ++m) std::fill(sums[m], sums[m] + N, Wide::zero());
+  for (int first = 0; first < shape.blocks; first += kLanesWide) {
+    for (int n = 0; n < N; ++n) {
+      const Wide bias = block_values(w, w.biases, column + n, first, shape);
+      for (int m = 0; m < M; ++m) {
+        sums[m][n] = Wide::fma(bias, Wide::load(rows[m].sums + first), sums[m][n]);
+      }
+    }
+  }
+  for (int m = 0; m < M; ++m) {
+    for (int n = 0; n < N; ++n) out[m][n] = sums[m][n].sum();
+  }
+}
+
+// Calls f(0), f(1), ... with constants, so that what they index can stay in registers.
+template <int kCount, class F>
+void unrolled(F f) {
+  [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) {
+    (f(std::integral_constant<int, kIndex>()), ...);
+  }(std::make_integer_sequence<int, kCount>());
+}
+
 template <int M, int N, int kBits>
 void decode_tile(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape, int column,
                  float out[M][N]) {
   constexpr int chunk = kChunkInputs<kBits>;
-  const int lanes_per_block = kLanesWide * shape.block / chunk;
-  const int chunks_per_load = kLanesWide * shape.block / chunk;
+  const int blocks_per_chunk = chunk / shape.block;
   Wide sums[M][N];
-  Wide biases[M][N];
-  for (int m = 0; m < M; ++m) {
-    for (int n = 0; n < N; ++n) sums[m][n] = biases[m][n] = Wide::zero();
-  }
+  unrolled<M>([&](auto m) { unrolled<N>([&](auto n) { sums[m][n] = Wide::zero(); }); });
   for (int first = 0; first < shape.blocks; first += kLanesWide) {
     Wide scales[M][N];
-    for (int n = 0; n < N; ++n) {
+    unrolled<N>([&](auto n) {
       const Wide scale = block_values(w, w.scales, column + n, first, shape);
-      const Wide bias = block_values(w, w.biases, column + n, first, shape);
-      for (int m = 0; m < M; ++m) {
-        scales[m][n] = scale * Wide::load(rows[m].scales + first);
-        biases[m][n] = Wide::fma(bias, Wide::load(rows[m].sums + first), biases[m][n]);
-      }
-    }
-    for (int c = 0; c < chunks_per_load; ++c) {
-      const int at = first * shape.block + c * chunk;
-      if (at >= w.k) break;
-      const auto spread = Wide::spread_index(c * kLanesWide / lanes_per_block, lanes_per_block);
-      for (int n = 0; n < N; ++n) {
-        const uint8_t* row = packed_row(w, column + n);
-        Bytes::prefetch(row + static_cast<size_t>(at) * kBits / 8);
-        const Chunk<kBits> weights(row, at, w.k - at);
-        for (int m = 0; m < M; ++m) {
-          sums[m][n] = Wide::fma(weights.dots(rows[m].bytes + at), scales[m][n].spread(spread),
+      unrolled<M>([&](auto m) { scales[m][n] = scale * Wide::load(rows[m].scales + first); });
+    });
+    auto spread = Wide::spread_start(kLanesWide / blocks_per_chunk);
+    const auto step = [&](int at, auto count) {
+      Chunk<kBits> weights[N];
+      unrolled<N>([&](auto n) { weights[n].load(packed_row(w, column + n), at, count); });
+      unrolled<M>([&](auto m) {
+        unrolled<N>([&](auto n) {
+          sums[m][n] = Wide::fma(weights[n].dots(rows[m].bytes + at), scales[m][n].spread(spread),
                                  sums[m][n]);
-        }
-      }
-    }
+        });
+      });
+      spread = Wide::spread_next(spread, blocks_per_chunk);
+    };
+    int at = first * shape.block;
+    const int end = std::min(at + kLanesWide * shape.block, w.k);
+    for (; at + chunk <= end; at += chunk) step(at, std::integral_constant<int, chunk>());
+    if (at < end) step(at, end - at);
   }
-  for (int m = 0; m < M; ++m) {
-    for (int n = 0; n < N; ++n) out[m][n] = sums[m][n].sum() + biases[m][n].sum();
-  }
+  bias_sums<M, N>(rows, w, shape, column, out);
+  unrolled<M>([&](auto m) {
+    unrolled<N>([&](auto n) { out[m][n] = sums[m][n].sum() + out[m][n]; });
+  });
 }
 
 template <int M, int kBits>
@@ -204,8 +228,10 @@ void decode_rows(const DecodeRow* rows, const WeightRows& w, const DecodeShape& 
     decode_tile<M, count(), kBits>(rows, w, shape, n, sums);
     write_tile<M, count()>(sums, bias ? bias + n : nullptr, y + n, y_stride);
   };
+  // What a tile holds must fit the registers.
+  constexpr int kTile = M > 2 ? 2 : 4;
   int n = n_begin;
-  for (; n + 4 <= n_end; n += 4) columns(n, std::integral_constant<int, 4>());
+  for (; n + kTile <= n_end; n += kTile) columns(n, std::integral_constant<int, kTile>());
   for (; n < n_end; ++n) columns(n, std::integral_constant<int, 1>());
 }
 

@@ -32,7 +32,8 @@ struct Wide {
   friend Wide operator*(const Wide& a, const Wide& b) {
     return make([&](int i) { return a.lane[i] * b.lane[i]; });
   }
-  static Spread spread_index(int first, int per) { return {first, per}; }
+  static Spread spread_start(int per) { return {0, per}; }
+  static Spread spread_next(Spread s, int lanes) { return {s.first + lanes, s.per}; }
   Wide spread(Spread s) const {
     return make([&](int i) { return lane[s.first + i / s.per]; });
   }
