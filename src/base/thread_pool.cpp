@@ -1,11 +1,9 @@
 #include "base/thread_pool.h"
 
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <mutex>
 #include <string>
@@ -15,11 +13,11 @@
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "base/number.h"
 
 namespace fovea {
 namespace {
 
-constexpr int kThreadsMax = 256;
 constexpr auto kSpinTime = std::chrono::microseconds(50);  // about two futex wake-ups
 constexpr int kPausesPerLook = 32;
 constexpr int kPausesBeforeYield = 2000;
@@ -46,14 +44,7 @@ int initial_thread_count() {
   if (const int wanted = wanted_threads.load()) return wanted;
   const char* text = std::getenv("FOVEA_THREADS");
   if (!text) return std::min(usable_cores(), kThreadsMax);
-  int threads = 0;
-  const char* end = text + std::strlen(text);
-  const auto [rest, error] = std::from_chars(text, end, threads);
-  if (error != std::errc() || rest != end) {
-    fail(ErrorKind::kInvalidArgument, "[threads] expected a number in FOVEA_THREADS but got '{}'",
-         text);
-  }
-  return checked(threads);
+  return parse_number("FOVEA_THREADS", text, 1, kThreadsMax);
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 
 namespace fovea {
 
+inline constexpr int kThreadsMax = 256;
+
 class ThreadPool {
  public:
   // The process's pool. Its size is set_thread_count()'s, else FOVEA_THREADS, else usable_cores().
