@@ -28,15 +28,33 @@ class Descriptor {
   int fd_;
 };
 
-[[noreturn]] void fail_with_errno(std::string_view what, const std::filesystem::path& path) {
-  const int code = errno;
-  const auto kind = code == ENOENT ? ErrorKind::kNotFound : ErrorKind::kIo;
-  fail(kind, "[file] cannot {} '{}': {}", what, path.string(), std::strerror(code));
+// Whoever named the file can name another; anything else is the system's doing.
+bool is_about_the_name(int code) {
+  return code == EACCES || code == EPERM || code == ELOOP || code == ENAMETOOLONG ||
+         code == ENOTDIR || code == EINVAL;
 }
 
-int open_regular(const std::filesystem::path& path) {
+// `what` is what should have been possible: "read", "write".
+[[noreturn]] void fail_with_errno(std::string_view what, const std::filesystem::path& path) {
+  const int code = errno;
+  if (code == ENOENT) {
+    fail(ErrorKind::kNotFound, "[file] expected a file but there is no '{}'", path.string());
+  }
+  fail(ErrorKind::kIo, "[file] expected to {} '{}' but got: {}", what, path.string(),
+       std::strerror(code));
+}
+
+[[noreturn]] void fail_to_open(const std::filesystem::path& path) {
+  const int code = errno;
+  if (!is_about_the_name(code)) fail_with_errno("read", path);
+  fail(ErrorKind::kInvalidArgument, "[file] expected a file that can be read but got '{}': {}",
+       path.string(), std::strerror(code));
+}
+
+// A file, or a pipe that a shell made for one.
+int open_for_reading(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail_with_errno("open", path);
+  if (fd < 0) fail_to_open(path);
   struct stat info {};
   if (::fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
     ::close(fd);
@@ -74,7 +92,7 @@ void write_all(int fd, std::string_view bytes, const std::filesystem::path& name
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path, size_t bytes_max) {
-  const Descriptor fd(open_regular(path));
+  const Descriptor fd(open_for_reading(path));
   return read_all(fd.get(), path, bytes_max);
 }
 
@@ -82,26 +100,43 @@ std::string read_standard_input(size_t bytes_max) {
   return read_all(STDIN_FILENO, "standard input", bytes_max);
 }
 
-void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {
-  std::string draft = path.string() + ".XXXXXX";
-  const Descriptor fd(::mkstemp(draft.data()));
-  if (fd.get() < 0) fail_with_errno("write", path);
-  try {
-    write_all(fd.get(), bytes, path);
-    if (::fchmod(fd.get(), 0644) != 0 || ::fsync(fd.get()) != 0 ||
-        ::rename(draft.c_str(), path.c_str()) != 0) {
-      fail_with_errno("write", path);
-    }
-  } catch (...) {
-    ::unlink(draft.c_str());
-    throw;
+DraftFile::DraftFile(std::filesystem::path path) : path_(std::move(path)) {
+  const std::string extension = path_.extension().string();
+  std::string name = path_.string() + ".XXXXXX" + extension;
+  fd_ = ::mkostemps(name.data(), static_cast<int>(extension.size()), O_CLOEXEC);
+  if (fd_ < 0) fail_with_errno("write", path_);
+  draft_ = std::move(name);
+}
+
+DraftFile::~DraftFile() {
+  ::close(fd_);
+  if (!published_) ::unlink(draft_.c_str());
+}
+
+void DraftFile::write(std::string_view bytes) { write_all(fd_, bytes, path_); }
+
+void DraftFile::publish() {
+  if (::fchmod(fd_, 0644) != 0 || ::fsync(fd_) != 0 ||
+      ::rename(draft_.c_str(), path_.c_str()) != 0) {
+    fail_with_errno("write", path_);
   }
+  published_ = true;
+}
+
+void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {
+  DraftFile file(path);
+  file.write(bytes);
+  file.publish();
 }
 
 std::shared_ptr<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  const Descriptor fd(open_regular(path));
+  const Descriptor fd(open_for_reading(path));
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) fail_with_errno("read", path);
+  if (!S_ISREG(info.st_mode)) {
+    fail(ErrorKind::kInvalidArgument, "[file] expected a file but '{}' is a pipe or a device",
+         path.string());
+  }
   const auto size = static_cast<size_t>(info.st_size);
   if (size == 0)
     fail(ErrorKind::kInvalidData, "[file] expected bytes in '{}' but it is empty", path.string());

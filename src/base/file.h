@@ -1,5 +1,7 @@
-// Files as bytes. All functions throw Error(kNotFound | kIo | kInvalidArgument) with the path as
-// the caller gave it. Any thread may call; a MappedFile is immutable and may be shared.
+// Files as bytes. All functions throw Error with the path as the caller gave it: kNotFound,
+// kInvalidArgument for a name that cannot be opened (a folder, no permission, too long, a loop of
+// links), kIo for what the system refuses later. Any thread may call; a MappedFile is immutable and
+// may be shared.
 #pragma once
 
 #include <cstddef>
@@ -11,14 +13,35 @@
 
 namespace fovea {
 
-// The whole file. Directories and missing files are errors; `bytes_max` bounds what is read
-// (kTooLarge beyond it).
+// The whole file, or what a pipe gives until its end. Folders and missing files are errors;
+// `bytes_max` bounds what is read (kTooLarge beyond it).
 std::string read_file(const std::filesystem::path& path, size_t bytes_max = size_t{1} << 30);
 
 // Standard input until its end.
 std::string read_standard_input(size_t bytes_max = size_t{1} << 30);
 
-// Writes beside `path`, syncs, then renames: a reader sees the old bytes or the new ones.
+// A new file beside `path`, under a name of its own with the same ending, that takes the place of
+// `path` when it is published: a reader sees the old bytes or the new ones. Never published, it is
+// gone when this is. One thread at a time.
+class DraftFile {
+ public:
+  explicit DraftFile(std::filesystem::path path);
+  ~DraftFile();
+  DraftFile(const DraftFile&) = delete;
+  DraftFile& operator=(const DraftFile&) = delete;
+
+  const std::filesystem::path& draft() const { return draft_; }
+  void write(std::string_view bytes);
+  void publish();  // syncs and renames
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path draft_;
+  int fd_ = -1;
+  bool published_ = false;
+};
+
+// The whole of a DraftFile's life.
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
 
 // A file mapped into memory, private and writable (MLX may write into a buffer that it is given;

@@ -26,7 +26,33 @@ TEST(File, MissingFilesFoldersAndLimitsAreErrors) {
   EXPECT_EQ(read_file(path, 5), "12345");
   EXPECT_ERROR(read_file(path, 4), ErrorKind::kTooLarge, "at most 4 bytes");
   EXPECT_ERROR(write_file_atomic(folder.path() / "no" / "where", "x"), ErrorKind::kNotFound,
-               "cannot write");
+               "there is no");
+}
+
+TEST(File, NamesThatCannotBeOpenedAreTheCallersToMend) {
+  const testing::TemporaryFolder folder;
+  const auto loop = folder.path() / "loop";
+  std::filesystem::create_symlink(loop, loop);
+  EXPECT_ERROR(read_file(loop), ErrorKind::kInvalidArgument, "expected a file that can be read");
+  EXPECT_ERROR(read_file(folder.path() / std::string(300, 'n')), ErrorKind::kInvalidArgument,
+               "expected a file that can be read");
+  EXPECT_ERROR(read_file(folder.write("file", "x") / "below"), ErrorKind::kInvalidArgument,
+               "expected a file that can be read");
+  EXPECT_ERROR(MappedFile::open("/dev/null"), ErrorKind::kInvalidArgument, "a pipe or a device");
+}
+
+TEST(File, DraftsTakeTheirPlaceOrVanish) {
+  const testing::TemporaryFolder folder;
+  const auto path = folder.write("a.bin", "old");
+  { DraftFile(path).write("lost"); }
+  EXPECT_EQ(read_file(path), "old");
+  DraftFile one(path);
+  DraftFile two(path);
+  EXPECT_NE(one.draft(), two.draft());
+  EXPECT_EQ(one.draft().extension(), ".bin");
+  one.write("new");
+  one.publish();
+  EXPECT_EQ(read_file(path), "new");
 }
 
 TEST(File, MapsPrivately) {
