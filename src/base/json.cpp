@@ -23,6 +23,66 @@ const bj::value& as_value(const void* pointer) {
   return pointer ? *static_cast<const bj::value*>(pointer) : null_value();
 }
 
+// Boost writes 25.5 as 2.55E1; people read these numbers. A fraction stays one when it is read
+// again, and what JSON cannot write is null.
+std::string text_of(double number) {
+  if (!std::isfinite(number)) return "null";
+  std::string text = fmt::format("{}", number);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+void write(const bj::value& value, std::string& out);
+
+void write(const bj::object& object, std::string& out) {
+  out += '{';
+  for (const auto& member : object) {
+    if (out.back() != '{') out += ',';
+    out += bj::serialize(bj::string(member.key()));
+    out += ':';
+    write(member.value(), out);
+  }
+  out += '}';
+}
+
+void write(const bj::array& array, std::string& out) {
+  out += '[';
+  for (const auto& element : array) {
+    if (&element != array.data()) out += ',';
+    write(element, out);
+  }
+  out += ']';
+}
+
+void write(const bj::value& value, std::string& out) {
+  switch (value.kind()) {
+    case bj::kind::object:
+      return write(value.get_object(), out);
+    case bj::kind::array:
+      return write(value.get_array(), out);
+    case bj::kind::double_:
+      out += text_of(value.get_double());
+      return;
+    default:
+      out += bj::serialize(value);
+  }
+}
+
+template <class T>
+std::string text_of(const T& value) {
+  std::string out;
+  write(value, out);
+  return out;
+}
+
+// At most `bytes_max` bytes, cut between characters.
+std::string shortened(std::string text, size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  size_t end = bytes_max - 3;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end) + "...";
+}
+
 std::string describe(const bj::value& value) {
   switch (value.kind()) {
     case bj::kind::null:
@@ -31,11 +91,8 @@ std::string describe(const bj::value& value) {
       return "an object";
     case bj::kind::array:
       return "a list";
-    default: {
-      std::string text = bj::serialize(value);
-      if (text.size() > 60) text = text.substr(0, 57) + "...";
-      return text;
-    }
+    default:
+      return shortened(text_of(value), 60);
   }
 }
 
@@ -69,15 +126,9 @@ Json Json::parse(std::string_view text, std::string_view where) {
   return Json(std::move(document), root, "", std::make_shared<std::string>(where));
 }
 
-Json Json::string(std::string_view text) {
-  auto document =
-      std::make_shared<Document>(Document{bj::value(bj::string(text.data(), text.size()))});
-  const void* root = &document->root;
-  return Json(std::move(document), root, "", std::make_shared<std::string>("json"));
-}
-
 void Json::fail_type(std::string_view expected) const {
-  fail(ErrorKind::kInvalidData, "[{}] expected {} at '{}' but got {}", *where_, expected, path_,
+  const std::string at = path_.empty() ? "" : fmt::format(" at '{}'", path_);
+  fail(ErrorKind::kInvalidData, "[{}] expected {}{} but got {}", *where_, expected, at,
        describe(as_value(value_)));
 }
 
@@ -149,7 +200,25 @@ int Json::as_int32() const {
 double Json::as_double() const {
   const auto& value = as_value(value_);
   if (!value.is_number()) fail_type("a number");
-  return value.to_number<double>();
+  const auto number = value.to_number<double>();
+  if (!std::isfinite(number)) fail_type("a finite number");
+  return number;
+}
+
+float Json::as_float() const {
+  const auto number = static_cast<float>(as_double());
+  if (!std::isfinite(number)) fail_type("a 32-bit number");
+  return number;
+}
+
+Json Json::as_object() const {
+  if (!is_object()) fail_type("an object");
+  return *this;
+}
+
+Json Json::as_list() const {
+  if (!is_array()) fail_type("a list");
+  return *this;
 }
 
 bool Json::as_bool() const {
@@ -173,7 +242,7 @@ std::vector<int> Json::as_int_list() const {
 std::vector<float> Json::as_float_list() const {
   if (!is_array()) fail_type("a list of numbers");
   std::vector<float> list;
-  for (size_t i = 0; i < size(); ++i) list.push_back(static_cast<float>(at(i).as_double()));
+  for (size_t i = 0; i < size(); ++i) list.push_back(at(i).as_float());
   return list;
 }
 
@@ -197,7 +266,7 @@ std::string Json::get_string(std::string_view key, std::string_view fallback) co
   return member.is_null() ? std::string(fallback) : member.as_string();
 }
 
-std::string Json::dump() const { return bj::serialize(as_value(value_)); }
+std::string Json::dump() const { return text_of(as_value(value_)); }
 
 struct JsonObject::Impl {
   bj::object object;
@@ -248,7 +317,7 @@ Json JsonObject::freeze(std::string_view where) const {
   return Json(std::move(document), root, "", std::make_shared<std::string>(where));
 }
 
-std::string JsonObject::dump() const { return bj::serialize(impl_->object); }
+std::string JsonObject::dump() const { return text_of(impl_->object); }
 
 JsonArray::JsonArray() : impl_(std::make_unique<Impl>()) {}
 JsonArray::JsonArray(const JsonArray& other) : impl_(std::make_unique<Impl>(*other.impl_)) {}
@@ -264,10 +333,6 @@ JsonArray& JsonArray::push(int64_t value) {
   impl_->array.emplace_back(value);
   return *this;
 }
-JsonArray& JsonArray::push(double value) {
-  impl_->array.emplace_back(value);
-  return *this;
-}
 JsonArray& JsonArray::push(const JsonObject& value) {
   impl_->array.emplace_back(value.impl_->object);
   return *this;
@@ -277,6 +342,6 @@ JsonArray& JsonArray::push(const Json& value) {
   return *this;
 }
 
-std::string JsonArray::dump() const { return bj::serialize(impl_->array); }
+std::string JsonArray::dump() const { return text_of(impl_->array); }
 
 }  // namespace fovea

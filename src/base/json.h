@@ -22,9 +22,6 @@ class Json {
   // to 64.
   static Json parse(std::string_view text, std::string_view where);
 
-  // A string value, for building.
-  static Json string(std::string_view text);
-
   bool is_null() const;
   bool is_object() const;
   bool is_array() const;
@@ -47,8 +44,11 @@ class Json {
   int64_t as_int() const;
   int as_int32() const;
   double as_double() const;
+  float as_float() const;
   bool as_bool() const;
   std::string as_string() const;
+  Json as_object() const;  // this value
+  Json as_list() const;    // this value
   std::vector<int> as_int_list() const;
   std::vector<float> as_float_list() const;
 
@@ -58,7 +58,7 @@ class Json {
   bool get_bool(std::string_view key, bool fallback) const;
   std::string get_string(std::string_view key, std::string_view fallback) const;
 
-  std::string dump() const;  // compact
+  std::string dump() const;  // compact; numbers as people write them
   const std::string& path() const { return path_; }
   const std::string& where() const { return *where_; }
 
@@ -120,7 +120,6 @@ class JsonArray {
 
   JsonArray& push(std::string_view value);
   JsonArray& push(int64_t value);
-  JsonArray& push(double value);
   JsonArray& push(const JsonObject& value);
   JsonArray& push(const Json& value);
 

@@ -46,13 +46,47 @@ TEST(Json, NumbersBeyondTheirTypeAreErrors) {
                "an integer");
 }
 
+TEST(Json, NumbersThatAreNotFiniteAreErrors) {
+  EXPECT_ERROR(Json::parse("1e999", "t").as_double(), ErrorKind::kInvalidData, "[t] expected");
+  EXPECT_ERROR(Json::parse("1e300", "t").as_float(), ErrorKind::kInvalidData, "a 32-bit number");
+  EXPECT_ERROR(Json::parse("[1, 1e300]", "t").as_float_list(), ErrorKind::kInvalidData, "'[1]'");
+  EXPECT_EQ(Json::parse("0.5", "t").as_float(), 0.5f);
+}
+
+TEST(Json, NumbersAreWrittenAsPeopleWriteThem) {
+  const std::string text = R"({"a":25.012497,"b":[0.5,-3.0,1e+30,12345678901234567],"c":{}})";
+  EXPECT_EQ(Json::parse(text, "t").dump(), text);
+}
+
+TEST(Json, QuotedTextIsCutBetweenCharacters) {
+  std::string text = "\"";
+  for (int i = 0; i < 40; ++i) text += "\u00e9";
+  try {
+    Json::parse(text + "\"", "t").as_int();
+    ADD_FAILURE() << "expected an error";
+  } catch (const Error& error) {
+    std::string quoted = "\"";
+    for (int i = 0; i < 28; ++i) quoted += "\u00e9";
+    EXPECT_EQ(error.what(), "[t] expected an integer but got " + quoted + "...");
+  }
+}
+
+TEST(Json, ListsAndObjectsAreAskedForByName) {
+  const Json json = Json::parse(R"({"a": []})", "t");
+  EXPECT_EQ(json["a"].as_list().size(), 0u);
+  EXPECT_ERROR(json["a"].as_object(), ErrorKind::kInvalidData,
+               "[t] expected an object at 'a' but got a list");
+  EXPECT_ERROR(Json::parse("[]", "t").as_object(), ErrorKind::kInvalidData,
+               "[t] expected an object but got a list");
+}
+
 TEST(Json, BuildersKeepOrderAndValues) {
   JsonArray list;
-  list.push(int64_t{1}).push(0.5).push("two");
+  list.push(int64_t{1}).push("two");
   JsonObject object;
   object.set("z", 1).set("a", "text").set("list", list).set("yes", true);
-  EXPECT_EQ(object.dump(), R"({"z":1,"a":"text","list":[1,5E-1,"two"],"yes":true})");
-  EXPECT_EQ(object.freeze("t")["list"].at(2).as_string(), "two");
+  EXPECT_EQ(object.dump(), R"({"z":1,"a":"text","list":[1,"two"],"yes":true})");
+  EXPECT_EQ(object.freeze("t")["list"].at(1).as_string(), "two");
   EXPECT_EQ(object.freeze("t").keys(), (std::vector<std::string>{"z", "a", "list", "yes"}));
 }
 

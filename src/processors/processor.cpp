@@ -182,6 +182,12 @@ Prompt Processor::expand(std::string rendered, std::vector<MediaSpan> pictures) 
   Prompt prompt;
   const auto ids = tokenize(*tokenizer_, template_, rendered);
   const auto found = std::count(ids.begin(), ids.end(), image_token_id_);
+  if (image_processor_ && found > static_cast<int64_t>(pictures.size())) {
+    fail(ErrorKind::kInvalidArgument,
+         "[prompt] expected text without the picture token '{}' but got it {} times for {} "
+         "pictures",
+         tokenizer_->id_to_token(image_token_id_), found, pictures.size());
+  }
   if (image_processor_ && found != static_cast<int64_t>(pictures.size())) {
     fail(ErrorKind::kInvalidArgument,
          "[prompt] expected a placeholder for each of {} pictures but the rendered prompt has {}",

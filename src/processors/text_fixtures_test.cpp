@@ -244,9 +244,10 @@ TEST(Processor, BuildsMessagesAsMlxVlm) {
 TEST(Processor, TellsWhatDoesNotFit) {
   const Processor processor(
       open_checkpoint(fixture_path("parity/qwen2_vl/checkpoints/hf-f32").string()));
-  auto request = request_of(Json::string("see <|image_pad|>"), 0);
-  EXPECT_ERROR(processor.process(request), ErrorKind::kInvalidArgument, "placeholder");
-  request = request_of(Json::string("x"), 1);
+  auto request = request_of(Json::parse(R"("see <|image_pad|>")", "t"), 0);
+  EXPECT_ERROR(processor.process(request), ErrorKind::kInvalidArgument,
+               "[prompt] expected text without the picture token '<|image_pad|>'");
+  request = request_of(Json::parse(R"("x")", "t"), 1);
   request.messages[0].role = "system";
   EXPECT_ERROR(processor.template_context(request), ErrorKind::kInvalidArgument, "user message");
 }
