@@ -20,7 +20,6 @@ WITHOUT_MLX = {"base", "core", "processors"}
 # Third-party headers and the only files that may name them (a file name without ending).
 HOMES = {
     r"boost/json": {"base/json"},
-    r"spdlog/": {"base/log"},
     r"fmt/": {"base/format"},
     r"fovea_rust\.h": {"processors/rust_call", "nn/safetensors"},
     r"CLI/": None,  # anywhere in cli
