@@ -1,7 +1,7 @@
 // What a request cost.
 #pragma once
 
-#include <cstddef>
+#include "core/image.h"
 
 namespace fovea {
 
@@ -11,8 +11,15 @@ struct Usage {
   int cached_tokens = 0;
 };
 
+// What became of one picture of the prompt.
+struct PictureUsage {
+  Size original;  // of the file, upright
+  Size used;      // after resizing
+  int tokens = 0;
+};
+
 struct Timings {
-  int prompt_n = 0;
+  int prompt_n = 0;      // prompt tokens processed; fewer than the prompt's when it was cancelled
   double prompt_ms = 0;  // from the decoded request to the first token, pictures included
   int predicted_n = 0;
   double predicted_ms = 0;  // from the first token to the last

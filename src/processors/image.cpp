@@ -3,8 +3,8 @@
 #include <array>
 
 #include "base/error.h"
+#include "core/limits.h"
 #include "processors/image/decoders.h"
-#include "processors/limits.h"
 
 namespace fovea::processors {
 namespace {

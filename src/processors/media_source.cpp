@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "processors/limits.h"
+#include "core/limits.h"
 
 namespace fovea::processors {
 namespace {

@@ -5,10 +5,10 @@
 #include <cstring>
 #include <map>
 
+#include "core/limits.h"
 #include "processors/image.h"
 #include "processors/image/decoders.h"
 #include "processors/image_processor.h"
-#include "processors/limits.h"
 #include "processors/media_source.h"
 #include "processors/resample.h"
 #include "support/expect_error.h"

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "core/limits.h"
 #include "processors/image_processors.h"
-#include "processors/limits.h"
 #include "processors/pixel_scale.h"
 #include "processors/resample.h"
 

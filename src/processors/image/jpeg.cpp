@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "core/limits.h"
 #include "processors/image/decoders.h"
-#include "processors/limits.h"
 
 namespace fovea::processors::image {
 namespace {

@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/limits.h"
 #include "processors/image/decoders.h"
-#include "processors/limits.h"
 
 namespace fovea::processors::image {
 namespace {

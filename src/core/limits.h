@@ -1,0 +1,64 @@
+// Every limit on what Fovea takes, in one table: its name, its flag, its range, and what holds when
+// nobody says. Whoever checks one takes the numbers from here, so that sentences and help agree.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+
+namespace fovea {
+
+template <class T>
+struct Limit {
+  std::string_view name;  // as requests and generation_config.json spell it
+  std::string_view flag;
+  T low;
+  T high;
+  T standard;  // when nobody says
+};
+
+// Sampling. `standard` comes after the request and the checkpoint's generation_config.json.
+inline constexpr Limit<int> kMaxTokens = {"max_tokens", "--max-tokens", 1, 1 << 30, 2048};
+inline constexpr Limit<double> kTemperature = {"temperature", "--temperature", 0, 100, 0};
+inline constexpr Limit<double> kTopP = {"top_p", "--top-p", 0, 1, 1};
+inline constexpr Limit<int> kTopK = {"top_k", "--top-k", 0, 1 << 30, 0};
+inline constexpr Limit<double> kMinP = {"min_p", "--min-p", 0, 1, 0};
+inline constexpr Limit<double> kRepetitionPenalty = {"repetition_penalty", "--repetition-penalty",
+                                                     1e-3, 1e3, 1};
+inline constexpr Limit<double> kPresencePenalty = {"presence_penalty", "--presence-penalty", -2, 2,
+                                                   0};
+inline constexpr Limit<double> kFrequencyPenalty = {"frequency_penalty", "--frequency-penalty", -2,
+                                                    2, 0};
+// Without one, the seed is random.
+inline constexpr Limit<uint64_t> kSeed = {"seed", "--seed", 0, std::numeric_limits<uint64_t>::max(),
+                                          0};
+
+// The engine.
+inline constexpr Limit<int> kMaxKvSize = {"max_kv_size", "--max-kv-size", 0, 1 << 30, 0};
+inline constexpr Limit<int> kPrefillStepSize = {"prefill_step_size", "--prefill-step-size", 1,
+                                                1 << 20, 2048};
+// Without one, the usable cores; FOVEA_THREADS too.
+inline constexpr Limit<int> kThreads = {"threads", "--threads", 1, kThreadsMax, 0};
+inline constexpr int kRequestsMax = 64;  // waiting and running
+
+// Pictures, checked before their pixels are decoded.
+inline constexpr Limit<int> kResizeSide = {"resize_shape", "--resize-shape", 1, 16384, 0};
+inline constexpr size_t kPictureBytesMax = size_t{64} << 20;  // encoded
+inline constexpr int64_t kPicturePixelsMax = int64_t{64} << 20;
+inline constexpr int kPictureSideMax = 65535;
+inline constexpr int kPictureAspectMax = 200;  // longer side to shorter, where a family asks
+inline constexpr int kJpegScansMax = 100;      // tiny scans over a large picture cost seconds each
+
+// Throws Error(kind) "[where] expected NAME from LOW to HIGH but got VALUE" unless it is within.
+template <class T>
+void require_within(const Limit<T>& limit, T value, std::string_view where, ErrorKind kind) {
+  if (value >= limit.low && value <= limit.high) return;
+  fail(kind, "[{}] expected {} from {} to {} but got {}", where, limit.name, limit.low, limit.high,
+       value);
+}
+
+}  // namespace fovea
