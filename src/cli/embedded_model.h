@@ -5,8 +5,8 @@
 
 namespace fovea::cli {
 
-// FOVEA_MODEL_DIR, else ../share/fovea/models beside the binary's folder, else the source tree's
-// models/; in it fovea-tiny. Throws Error(kNotFound) when there is none.
+// fovea-tiny in FOVEA_MODEL_DIR when that is set; else in ../share/fovea/models beside the binary's
+// folder, else in the source tree's models/. Throws Error(kNotFound) when there is none.
 std::string embedded_model();
 
 }  // namespace fovea::cli

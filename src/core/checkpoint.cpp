@@ -50,15 +50,23 @@ std::optional<fs::path> cached_snapshot(const std::string& model) {
   folder.replace(folder.find('/'), 1, "--");
   const fs::path root = hub_cache() / folder;
   const fs::path ref = root / "refs" / "main";
-  if (!fs::is_regular_file(ref)) return std::nullopt;
+  std::error_code unreadable;
+  if (!fs::is_regular_file(ref, unreadable)) return std::nullopt;
   const fs::path snapshot = path_inside(root / "snapshots", trimmed(read_file(ref, 4096)));
-  if (!fs::is_directory(snapshot)) return std::nullopt;
+  if (!fs::is_directory(snapshot, unreadable)) return std::nullopt;
   return snapshot;
 }
 
 fs::path locate(const std::string& model) {
-  if (fs::is_directory(model)) return model;
-  if (fs::exists(model)) {
+  std::error_code error;
+  const auto status = fs::status(model, error);
+  if (fs::is_directory(status)) return model;
+  if (!fs::status_known(status)) {
+    fail(ErrorKind::kInvalidArgument,
+         "[model] expected a checkpoint folder that can be read but got '{}': {}", model,
+         error.message());
+  }
+  if (fs::exists(status)) {
     fail(ErrorKind::kInvalidArgument, "[model] expected a checkpoint folder but '{}' is a file",
          model);
   }
@@ -81,7 +89,8 @@ Json Checkpoint::read_json(const std::string& file_name) const {
 
 std::optional<std::string> Checkpoint::read_text(const std::string& file_name) const {
   const fs::path path = path_inside(folder, file_name);
-  if (!fs::exists(path)) return std::nullopt;
+  std::error_code error;
+  if (fs::status(path, error).type() == fs::file_type::not_found) return std::nullopt;
   return read_file(path, size_t{256} << 20);
 }
 

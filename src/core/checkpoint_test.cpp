@@ -9,25 +9,29 @@
 namespace fovea {
 namespace {
 
-// The cache location for one test; the environment is put back at its end.
+// One variable that says where the cache is, and no other; the environment is put back at its end.
 class HubCache {
  public:
-  explicit HubCache(const std::filesystem::path& path) {
-    if (const char* old = ::getenv("HF_HUB_CACHE")) old_ = old;
-    ::setenv("HF_HUB_CACHE", path.c_str(), 1);
+  explicit HubCache(const std::filesystem::path& path,
+                    const std::string& variable = "HF_HUB_CACHE") {
+    for (const char* name : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"}) {
+      const char* old = ::getenv(name);
+      old_.emplace_back(name, old ? std::optional<std::string>(old) : std::nullopt);
+      ::unsetenv(name);
+    }
+    ::setenv(variable.c_str(), path.c_str(), 1);
   }
   ~HubCache() {
-    if (old_) {
-      ::setenv("HF_HUB_CACHE", old_->c_str(), 1);
-    } else {
-      ::unsetenv("HF_HUB_CACHE");
+    for (const auto& [name, value] : old_) {
+      ::unsetenv(name.c_str());
+      if (value) ::setenv(name.c_str(), value->c_str(), 1);
     }
   }
   HubCache(const HubCache&) = delete;
   HubCache& operator=(const HubCache&) = delete;
 
  private:
-  std::optional<std::string> old_;
+  std::vector<std::pair<std::string, std::optional<std::string>>> old_;
 };
 
 TEST(Checkpoint, OpensAFolder) {
@@ -48,6 +52,35 @@ TEST(Checkpoint, FindsARepositoryInTheHuggingFaceCache) {
   cache.write("models--org--name/snapshots/abc123/config.json", R"({"model_type": "llava"})");
   EXPECT_EQ(open_checkpoint("org/name").model_type(), "llava");
   EXPECT_ERROR(open_checkpoint("org/other"), ErrorKind::kNotFound, "'org/other'");
+}
+
+TEST(Checkpoint, TheCacheIsWhereTheEnvironmentSays) {
+  for (const auto& [variable, below] :
+       std::vector<std::pair<std::string, std::string>>{{"HF_HUB_CACHE", ""},
+                                                        {"HF_HOME", "hub/"},
+                                                        {"XDG_CACHE_HOME", "huggingface/hub/"},
+                                                        {"HOME", ".cache/huggingface/hub/"}}) {
+    const testing::TemporaryFolder folder;
+    const HubCache environment(folder.path(), variable);
+    folder.write(below + "models--org--name/refs/main", "abc");
+    folder.write(below + "models--org--name/snapshots/abc/config.json", R"({"model_type": "x"})");
+    EXPECT_EQ(open_checkpoint("org/name").model_type(), "x") << variable;
+  }
+}
+
+TEST(Checkpoint, NamesThatCannotBeLookedUpAreTheCallersToMend) {
+  const testing::TemporaryFolder folder;
+  const auto loop = folder.path() / "loop";
+  std::filesystem::create_symlink(loop, loop);
+  for (const auto& name : {loop.string(), std::string(300, 'n')}) {
+    EXPECT_ERROR(open_checkpoint(name), ErrorKind::kInvalidArgument, "that can be read");
+  }
+  const testing::TemporaryFolder cache;
+  const HubCache environment(cache.path());
+  EXPECT_ERROR(open_checkpoint("org/" + std::string(300, 'n')), ErrorKind::kNotFound, "neither");
+  std::filesystem::create_symlink(folder.path() / "config.json", folder.path() / "config.json");
+  EXPECT_ERROR(open_checkpoint(folder.path().string()), ErrorKind::kInvalidArgument,
+               "expected a file that can be read");
 }
 
 TEST(Checkpoint, ARefCannotLeadOutOfTheCache) {
