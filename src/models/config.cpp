@@ -15,6 +15,25 @@ int required_size(const Json& config, const std::string& key) {
   return size;
 }
 
+int optional_size(const Json& config, const std::string& key, int fallback, int most) {
+  const int size = config.get_int(key, fallback);
+  if (size < 1 || size > most) {
+    fail(ErrorKind::kInvalidData, "[{}] expected a size from 1 to {} at '{}' but got {}",
+         config.where(), most, config[key].path(), size);
+  }
+  return size;
+}
+
+int context_length(const Json& text_config) {
+  return text_config.get_int("max_position_embeddings", 4096);
+}
+
+TextLimits read_text_limits(const Checkpoint& checkpoint) {
+  const Json nested = checkpoint.config["text_config"];
+  const Json& text = nested.contains("hidden_size") ? nested : checkpoint.config;
+  return {context_length(text), required_size(text, "vocab_size")};
+}
+
 void require_multiple(const Json& config, const std::string& whole, const std::string& part) {
   const int a = required_size(config, whole);
   const int b = required_size(config, part);

@@ -17,7 +17,7 @@ DecoderConfig read_decoder_config(const Json& config, const std::string& model_t
   c.num_hidden_layers = required_size(config, "num_hidden_layers");
   c.intermediate_size = required_size(config, "intermediate_size");
   c.vocab_size = required_size(config, "vocab_size");
-  c.max_position_embeddings = config.get_int("max_position_embeddings", 4096);
+  c.max_position_embeddings = context_length(config);
   c.rms_norm_eps = static_cast<float>(config.get_double("rms_norm_eps", 1e-6));
   c.tie_word_embeddings = config.get_bool("tie_word_embeddings", tie_default);
   c.mlp_bias = config.get_bool("mlp_bias", false);

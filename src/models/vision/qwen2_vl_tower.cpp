@@ -13,6 +13,22 @@ using Bias = nn::Linear::Bias;
 constexpr float kEps = 1e-6f;
 constexpr double kRopeTheta = 10000;
 
+// Far beyond any tower, and such that no product of them leaves an int.
+constexpr int kPatchAxisMax = 16;
+constexpr int kPatchSizeMax = 1024;
+constexpr int kWidthMax = 1 << 28;
+
+int mlp_dim(const Json& config, int embed_dim) {
+  const double ratio = config.get_double("mlp_ratio", 4);
+  const double width = embed_dim * ratio;
+  if (!(width >= 1 && width <= kWidthMax)) {
+    fail(ErrorKind::kInvalidData,
+         "[config.json] expected an MLP of 1 to {} values by '{}' but got {} for embed_dim {}",
+         kWidthMax, config["mlp_ratio"].path(), ratio, embed_dim);
+  }
+  return static_cast<int>(width);
+}
+
 int patch_values(const Qwen2VlTowerConfig& c) {
   return c.in_channels * c.temporal_patch_size * c.patch_size * c.patch_size;
 }
@@ -26,17 +42,24 @@ Qwen2VlTowerConfig read_qwen2_vl_tower_config(const Json& config) {
   c.hidden_size = required_size(config, "hidden_size");
   c.num_heads = required_size(config, "num_heads");
   require_multiple(config, "embed_dim", "num_heads");
-  c.mlp_ratio = config.get_double("mlp_ratio", 4);
-  c.in_channels = config.get_int("in_channels", config.get_int("in_chans", 3));
-  c.patch_size = config.get_int("patch_size", 14);
-  c.temporal_patch_size = config.get_int("temporal_patch_size", 2);
-  c.spatial_merge_size = config.get_int("spatial_merge_size", 2);
+  c.in_channels = optional_size(config, config.contains("in_channels") ? "in_channels" : "in_chans",
+                                3, kPatchAxisMax);
+  c.patch_size = optional_size(config, "patch_size", 14, kPatchSizeMax);
+  c.temporal_patch_size = optional_size(config, "temporal_patch_size", 2, kPatchAxisMax);
+  c.spatial_merge_size = optional_size(config, "spatial_merge_size", 2, kPatchAxisMax);
   c.hidden_act = nn::gelu_from_config(config, "hidden_act", "quick_gelu");
-  if (c.embed_dim / c.num_heads % 4 != 0 || c.patch_size < 1 || c.spatial_merge_size < 1) {
+  if (c.embed_dim / c.num_heads % 4 != 0) {
     fail(ErrorKind::kInvalidData,
-         "[config.json] expected vision_config with heads of a multiple of 4 and positive patch "
-         "sizes but got embed_dim {}, num_heads {}, patch_size {}, spatial_merge_size {}",
-         c.embed_dim, c.num_heads, c.patch_size, c.spatial_merge_size);
+         "[config.json] expected vision_config with heads of a multiple of 4 but got embed_dim {} "
+         "and num_heads {}",
+         c.embed_dim, c.num_heads);
+  }
+  c.mlp_dim = mlp_dim(config, c.embed_dim);
+  if (int64_t{c.embed_dim} * c.spatial_merge_size * c.spatial_merge_size > kWidthMax) {
+    fail(ErrorKind::kInvalidData,
+         "[config.json] expected merged patches of at most {} values but got embed_dim {} and "
+         "spatial_merge_size {}",
+         kWidthMax, c.embed_dim, c.spatial_merge_size);
   }
   return c;
 }
@@ -49,7 +72,7 @@ class Qwen2VlTower::Block : public nn::Module {
         norm2_(c.embed_dim, kEps),
         qkv_(c.embed_dim, 3 * c.embed_dim, Bias::kPresent),
         proj_(c.embed_dim, c.embed_dim, Bias::kPresent),
-        mlp_(c.embed_dim, static_cast<int>(c.embed_dim * c.mlp_ratio), c.embed_dim, c.hidden_act) {}
+        mlp_(c.embed_dim, c.mlp_dim, c.embed_dim, c.hidden_act) {}
 
   mx::array operator()(const mx::array& x_PD, const nn::RopeTables& rope,
                        const std::vector<int>& cu_seqlens) const {

@@ -13,13 +13,14 @@
 
 namespace fovea::models::vision {
 
-// Keys keep their spelling in vision_config; `hidden_size` there is the decoder's width.
+// Keys keep their spelling in vision_config, but for mlp_dim; `hidden_size` there is the decoder's
+// width.
 struct Qwen2VlTowerConfig {
   int depth = 0;
   int embed_dim = 0;
   int hidden_size = 0;
   int num_heads = 0;
-  double mlp_ratio = 4;
+  int mlp_dim = 0;  // embed_dim * mlp_ratio
   int in_channels = 3;
   int patch_size = 14;
   int temporal_patch_size = 2;
