@@ -2,36 +2,63 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
+#include <type_traits>
 
 #include "base/error.h"
+#include "core/limits.h"
 
 namespace fovea::generate {
 namespace {
 
 constexpr double kTemperatureMin = 0.01;
 
-void check_range(const char* name, double value, double low, double high) {
-  if (value >= low && value <= high) return;
-  fail(ErrorKind::kInvalidArgument, "[sampling] expected {} from {} to {} but got {}", name, low,
-       high, value);
-}
-
+// The request's value, else generation_config.json's, else the library's.
 template <class T>
-T chosen(const std::optional<T>& asked, const Json& config, const char* key, T fallback) {
-  if (asked) return *asked;
-  if (config[key].is_null()) return fallback;
-  return static_cast<T>(config[key].as_double());
+T chosen(const Limit<T>& limit, const std::optional<T>& asked, const Json& config) {
+  if (asked) {
+    require_within(limit, *asked, "sampling", ErrorKind::kInvalidArgument);
+    return *asked;
+  }
+  const Json given = config[limit.name];
+  if (given.is_null()) return limit.standard;
+  T value{};
+  if constexpr (std::is_integral_v<T>) {
+    value = given.as_int32();
+  } else {
+    value = given.as_double();
+  }
+  require_within(limit, value, given.where(), ErrorKind::kInvalidData);
+  return value;
 }
 
-void check(const Sampling& s) {
-  check_range("temperature", s.temperature, 0, 100);
-  check_range("top_p", s.top_p, 0, 1);
-  check_range("top_k", s.top_k, 0, 1 << 30);
-  check_range("min_p", s.min_p, 0, 1);
-  check_range("repetition_penalty", s.repetition_penalty, 1e-3, 1e3);
-  check_range("presence_penalty", s.presence_penalty, -2, 2);
-  check_range("frequency_penalty", s.frequency_penalty, -2, 2);
+// Some libraries write -1 for all tokens.
+int chosen_top_k(const std::optional<int>& asked, const Json& config) {
+  const Json given = config[kTopK.name];
+  if (!asked && given.is_integer() && given.as_int() == -1) return 0;
+  return chosen(kTopK, asked, config);
+}
+
+void require_finite(const std::vector<std::pair<int32_t, float>>& logit_bias) {
+  for (const auto& [id, bias] : logit_bias) {
+    if (std::isfinite(bias)) continue;
+    fail(ErrorKind::kInvalidArgument, "[sampling] expected a finite bias for token {} but got {}",
+         id, bias);
+  }
+}
+
+// What a model with broken weights gives must not become an answer. A token that a template or a
+// mask rules out has -inf, which is as good as a number unless all have it.
+void require_usable(std::span<const float> logits) {
+  bool any = false;
+  for (const float logit : logits) {
+    any = any || std::isfinite(logit);
+    if (!std::isnan(logit) && logit != std::numeric_limits<float>::infinity()) continue;
+    fail(ErrorKind::kInvalidData, "[sampler] expected finite logits but got {}",
+         std::isnan(logit) ? "NaN" : "infinity");
+  }
+  if (!any) fail(ErrorKind::kInvalidData, "[sampler] expected finite logits but got none");
 }
 
 // A number in [0, 1) that depends on seed and position alone (SplitMix64, Steele et al. 2014).
@@ -54,7 +81,8 @@ std::vector<Candidate> log_probabilities(std::span<const float> logits) {
   std::vector<Candidate> all;
   all.reserve(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (!std::isinf(logits[i])) all.push_back({static_cast<int32_t>(i), logits[i] - shift});
+    if (logits[i] > -std::numeric_limits<float>::infinity())
+      all.push_back({static_cast<int32_t>(i), logits[i] - shift});
   }
   return all;
 }
@@ -98,15 +126,17 @@ int32_t draw(const std::vector<Candidate>& kept, double temperature, double u) {
 Sampling resolve_sampling(const SamplingParams& params, const Json& config) {
   Sampling s;
   const bool greedy = !config.get_bool("do_sample", true) && !params.temperature;
-  s.temperature = greedy ? 0 : chosen(params.temperature, config, "temperature", 0.0);
-  s.top_p = chosen(params.top_p, config, "top_p", 1.0);
-  s.top_k = chosen(params.top_k, config, "top_k", 0);
-  s.min_p = chosen(params.min_p, config, "min_p", 0.0);
-  s.repetition_penalty = chosen(params.repetition_penalty, config, "repetition_penalty", 1.0);
-  s.presence_penalty = params.presence_penalty.value_or(0);
-  s.frequency_penalty = params.frequency_penalty.value_or(0);
+  s.temperature = greedy ? 0 : chosen(kTemperature, params.temperature, config);
+  // Filters that a greedy answer never meets need not be right in the checkpoint.
+  const Json filters = s.temperature > 0 ? config : Json();
+  s.top_p = chosen(kTopP, params.top_p, filters);
+  s.top_k = chosen_top_k(params.top_k, filters);
+  s.min_p = chosen(kMinP, params.min_p, filters);
+  s.repetition_penalty = chosen(kRepetitionPenalty, params.repetition_penalty, config);
+  s.presence_penalty = chosen(kPresencePenalty, params.presence_penalty, Json());
+  s.frequency_penalty = chosen(kFrequencyPenalty, params.frequency_penalty, Json());
+  require_finite(params.logit_bias);
   s.logit_bias = params.logit_bias;
-  check(s);
   if (s.temperature > 0) s.temperature = std::max(s.temperature, kTemperatureMin);
   s.seed =
       params.seed ? *params.seed : uint64_t{std::random_device{}()} << 32 | std::random_device{}();
@@ -153,6 +183,7 @@ Sampler::Sampler(Sampling sampling, std::span<const int32_t> history)
 
 int32_t Sampler::sample(std::span<float> logits) {
   apply_penalties(sampling_, counts_, logits);
+  require_usable(logits);
   int32_t id = 0;
   if (sampling_.temperature == 0) {
     id = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());

@@ -9,26 +9,28 @@
 #include <vector>
 
 #include "base/json.h"
+#include "core/limits.h"
 #include "core/sampling_params.h"
 
 namespace fovea::generate {
 
 // Parameters with every default filled in and every range checked.
 struct Sampling {
-  double temperature = 0;
-  double top_p = 1;
-  int top_k = 0;
-  double min_p = 0;
-  double repetition_penalty = 1;
-  double presence_penalty = 0;
-  double frequency_penalty = 0;
+  double temperature = kTemperature.standard;
+  double top_p = kTopP.standard;
+  int top_k = kTopK.standard;
+  double min_p = kMinP.standard;
+  double repetition_penalty = kRepetitionPenalty.standard;
+  double presence_penalty = kPresencePenalty.standard;
+  double frequency_penalty = kFrequencyPenalty.standard;
   std::vector<std::pair<int32_t, float>> logit_bias;
   uint64_t seed = 0;
 };
 
 // Request, then generation_config.json, then the library's defaults; do_sample false means greedy
-// unless the request names a temperature. An absent seed is random. Throws Error(kInvalidArgument)
-// for a value out of its range.
+// unless the request names a temperature, and then the checkpoint's filters are not looked at. An
+// absent seed is random. Throws Error(kInvalidArgument) for a request's value out of its range or a
+// bias that is not finite, Error(kInvalidData) naming the file for a checkpoint's.
 Sampling resolve_sampling(const SamplingParams& params, const Json& generation_config);
 
 class Sampler {
@@ -37,7 +39,8 @@ class Sampler {
   Sampler(Sampling sampling, std::span<const int32_t> history);
 
   // Picks a token and adds it to the history. The logits are changed in place. Filters see
-  // untempered log probabilities, in the order top_p, min_p, top_k.
+  // untempered log probabilities, in the order top_p, min_p, top_k. Throws Error(kInvalidData) for
+  // logits of NaN or infinity, and when every token has -inf.
   int32_t sample(std::span<float> logits);
 
  private:
@@ -53,7 +56,8 @@ struct Candidate {
 };
 void apply_penalties(const Sampling& sampling, const std::unordered_map<int32_t, int>& counts,
                      std::span<float> logits);
-// What the filters leave, by falling probability, equal ones by rising id.
+// REQUIRES: a finite logit, none of NaN or infinity. What the filters leave, by falling
+// probability, equal ones by rising id.
 std::vector<Candidate> kept_candidates(const Sampling& sampling, std::span<const float> logits);
 
 }  // namespace fovea::generate

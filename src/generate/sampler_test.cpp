@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "support/expect_error.h"
@@ -80,6 +81,7 @@ std::unordered_map<int32_t, int> history_counts(const std::vector<int>& history,
 TEST(Sampler, PenalisesAsTheReference) {
   const Json fixture = read_fixture("sampler/cases.json");
   const Json cases = fixture["penalties"];
+  ASSERT_GE(cases.size(), 10u);
   for (size_t i = 0; i < cases.size(); ++i) {
     const Json c = cases.at(i);
     const auto counts = history_counts(fixture["history"].as_int_list(), c);
@@ -95,6 +97,36 @@ TEST(Sampler, PenalisesAsTheReference) {
 TEST(Sampler, ZeroTemperatureTakesTheFirstOfTheLargest) {
   std::vector<float> logits = {0, 3, 3, 1};
   EXPECT_EQ(Sampler({}, {}).sample(logits), 1);
+}
+
+TEST(Sampler, PenaltiesSeeThePromptAndWhatWasSampled) {
+  Sampling s;
+  s.presence_penalty = 2;
+  Sampler sampler(s, std::vector<int32_t>{7});
+  const auto next = [&] {
+    std::vector<float> logits(10, 0.0f);
+    logits[7] = 3;
+    logits[4] = 2;
+    logits[5] = 1.5;
+    return sampler.sample(logits);
+  };
+  EXPECT_EQ(next(), 4);  // 7 has 1 left
+  EXPECT_EQ(next(), 5);  // 4 has 0 left
+  EXPECT_EQ(next(), 7);
+}
+
+TEST(Sampler, RefusesLogitsThatAreNoNumbers) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  for (const double temperature : {0.0, 1.0}) {
+    Sampling s;
+    s.temperature = temperature;
+    const auto sample = [&](std::vector<float> logits) { return Sampler(s, {}).sample(logits); };
+    EXPECT_ERROR(sample({0, std::nanf(""), 1}), ErrorKind::kInvalidData,
+                 "[sampler] expected finite logits but got NaN");
+    EXPECT_ERROR(sample({0, kInf}), ErrorKind::kInvalidData, "but got infinity");
+    EXPECT_ERROR(sample({-kInf, -kInf}), ErrorKind::kInvalidData, "but got none");
+    EXPECT_EQ(sample({-kInf, 1, -kInf}), 1);
+  }
 }
 
 TEST(Sampler, SeedAndPositionDecide) {
@@ -129,6 +161,51 @@ TEST(ResolveSampling, RequestThenCheckpointThenLibrary) {
   EXPECT_EQ(resolve_sampling({}, greedy).temperature, 0);
   asked.temperature = 0.001;
   EXPECT_EQ(resolve_sampling(asked, greedy).temperature, 0.01);
+}
+
+TEST(ResolveSampling, TheCheckpointsFiltersAndPenaltyCount) {
+  const Json config = Json::parse(
+      R"({"temperature": 1.0, "min_p": 0.25, "repetition_penalty": 1.5, "top_k": -1})", "g");
+  const Sampling s = resolve_sampling({}, config);
+  EXPECT_EQ(s.min_p, 0.25);
+  EXPECT_EQ(s.repetition_penalty, 1.5);
+  EXPECT_EQ(s.top_k, 0);
+  const Json greedy = Json::parse(
+      R"({"do_sample": false, "top_p": 7, "top_k": "x", "repetition_penalty": 1.5})", "g");
+  EXPECT_EQ(resolve_sampling({}, greedy).top_p, 1);
+  EXPECT_EQ(resolve_sampling({}, greedy).repetition_penalty, 1.5);
+}
+
+TEST(ResolveSampling, NamesTheFileWhoseValueIsWrong) {
+  for (const char* value : {"1e300", "50.5", "-2", "3000000000"}) {
+    const Json config =
+        Json::parse(fmt::format(R"({{"temperature": 1, "top_k": {}}})", value), "generation.json");
+    EXPECT_ERROR(resolve_sampling({}, config), ErrorKind::kInvalidData, "[generation.json]");
+  }
+}
+
+TEST(ResolveSampling, RangesEndWhereTheTableSays) {
+  const auto with = [](double top_p, int top_k) {
+    SamplingParams asked;
+    asked.top_p = top_p;
+    asked.top_k = top_k;
+    return resolve_sampling(asked, Json());
+  };
+  EXPECT_NO_THROW(with(kTopP.low, kTopK.low));
+  EXPECT_NO_THROW(with(kTopP.high, kTopK.high));
+  EXPECT_ERROR(with(-0.001, 0), ErrorKind::kInvalidArgument, "top_p");
+  EXPECT_ERROR(with(0.5, kTopK.high + 1), ErrorKind::kInvalidArgument, "top_k");
+  EXPECT_ERROR(with(std::nan(""), 0), ErrorKind::kInvalidArgument, "top_p");
+}
+
+TEST(ResolveSampling, RefusesBiasesThatAreNotFinite) {
+  for (const float bias : {std::numeric_limits<float>::infinity(),
+                           -std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    SamplingParams asked;
+    asked.logit_bias = {{5, bias}};
+    EXPECT_ERROR(resolve_sampling(asked, Json()), ErrorKind::kInvalidArgument,
+                 "[sampling] expected a finite bias for token 5");
+  }
 }
 
 TEST(ResolveSampling, RefusesValuesOutOfRange) {
