@@ -27,7 +27,7 @@ inline std::string_view to_string(FinishReason reason) {
   return "";
 }
 
-// Prompt tokens processed so far, sent between prefill chunks.
+// Prompt tokens processed so far: none when the request starts, then sent after each chunk.
 struct PrefillProgress {
   int done = 0;
   int total = 0;

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "core/limits.h"
 #include "generate/cache/contiguous_cache.h"
 #include "generate/scheduler.h"
 #include "mlx/ops.h"
@@ -21,7 +22,28 @@ double milliseconds(Clock::duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
 }
 
+void check_biases(const SamplingParams& params, int vocab_size) {
+  for (const auto& [id, bias] : params.logit_bias) {
+    if (id >= 0 && id < vocab_size) continue;
+    fail(ErrorKind::kInvalidArgument, "[sampling] expected biases of tokens below {} but got {}",
+         vocab_size, id);
+  }
+}
+
 }  // namespace
+
+void check_request(const Prompt& prompt, const SamplingParams& params,
+                   const Json& generation_config, const models::TextLimits& limits) {
+  const auto length = static_cast<int>(prompt.tokens.size());
+  if (length == 0) fail(ErrorKind::kInvalidArgument, "[prompt] expected tokens but got none");
+  require_within(kMaxTokens, params.max_tokens, "sampling", ErrorKind::kInvalidArgument);
+  if (length >= limits.context_length) {
+    fail(ErrorKind::kTooLarge, "[prompt] expected fewer than {} tokens but got {}",
+         limits.context_length, length);
+  }
+  check_biases(params, limits.vocab_size);
+  resolve_sampling(params, generation_config);
+}
 
 class Engine::Impl {
  public:
@@ -48,7 +70,10 @@ class Engine::Impl {
   }
 
   RequestId submit(Prompt prompt, const SamplingParams& params, EventSink sink) {
-    const int max_tokens = room_for(prompt, params);
+    const auto& info = model_->info();
+    check_request(prompt, params, options_.generation_config,
+                  {info.context_length, info.vocab_size});
+    const int room = info.context_length - static_cast<int>(prompt.tokens.size());
     Sampler sampler(resolve_sampling(params, options_.generation_config), prompt.tokens);
     TextStream stream(tokenizer_, params.stop);
     const std::lock_guard lock(mutex_);
@@ -57,8 +82,8 @@ class Engine::Impl {
            options_.requests_max);
     }
     auto request =
-        std::make_shared<Request>(++last_id_, std::move(prompt), max_tokens, std::move(sampler),
-                                  std::move(stream), std::move(sink));
+        std::make_shared<Request>(++last_id_, std::move(prompt), std::min(params.max_tokens, room),
+                                  std::move(sampler), std::move(stream), std::move(sink));
     live_.push_back(request);
     inbox_.push_back(request);
     wake_.notify_all();
@@ -74,21 +99,6 @@ class Engine::Impl {
   }
 
  private:
-  int room_for(const Prompt& prompt, const SamplingParams& params) const {
-    const auto length = static_cast<int>(prompt.tokens.size());
-    const int context = model_->info().context_length;
-    if (length == 0) fail(ErrorKind::kInvalidArgument, "[prompt] expected tokens but got none");
-    if (params.max_tokens < 1) {
-      fail(ErrorKind::kInvalidArgument, "[prompt] expected max_tokens of at least 1 but got {}",
-           params.max_tokens);
-    }
-    if (length >= context) {
-      fail(ErrorKind::kTooLarge, "[prompt] expected fewer than {} tokens but got {}", context,
-           length);
-    }
-    return std::min(params.max_tokens, context - length);
-  }
-
   void run() {
     while (take_inbox()) {
       drop_cancelled();
@@ -137,12 +147,16 @@ class Engine::Impl {
 
   void start(Request& request) {
     const auto& sink = options_.stage_sink;
+    request.sink(PrefillProgress{0, request.prompt_length()});
     request.sequence = cache_.add_sequence();
     request.inputs_embeds_LD = models::embed_prompt(*model_, request.prompt, sink);
     const auto positions = model_->position_ids(request.prompt);
     request.position_ids_AL = positions.position_ids_AL;
     request.position_delta = positions.delta;
-    if (sink) sink("position_ids", positions.position_ids_AL);
+    if (!sink) return;
+    const bool flat = model_->info().position_axes == 1;
+    const auto& ids_AL = positions.position_ids_AL;
+    sink("position_ids", flat ? mx::reshape(ids_AL, {-1}) : ids_AL);
   }
 
   mx::array embeds_of(const StepRow& row) const {
@@ -186,6 +200,7 @@ class Engine::Impl {
       request.prefilled += row.count;
       request.sink(PrefillProgress{request.prefilled, request.prompt_length()});
     }
+    if (request.cancelled) return finish(request, FinishReason::kCancelled);
     if (!row.wants_logits) return;
     const int32_t id = request.sampler.sample(logits);
     if (request.generated.empty()) {
@@ -206,13 +221,15 @@ class Engine::Impl {
     if (std::string rest = request.stream.finish(); !rest.empty()) {
       request.sink(TextDelta{std::move(rest), {}});
     }
+    // The text that was held back may have completed a stop string.
+    if (reason == FinishReason::kLength && request.stream.stopped()) reason = FinishReason::kStop;
     const auto now = Clock::now();
     const bool any = !request.generated.empty();
     Finished finished;
     finished.reason = reason;
     finished.usage = {request.prompt_length(), static_cast<int>(request.generated.size()), 0};
     auto& t = finished.timings;
-    t.prompt_n = request.prompt_length();
+    t.prompt_n = request.prefilled;
     t.prompt_ms = milliseconds((any ? request.first_token : now) - request.submitted);
     t.predicted_n = static_cast<int>(request.generated.size());
     t.predicted_ms = any ? milliseconds(now - request.first_token) : 0;
@@ -221,17 +238,24 @@ class Engine::Impl {
     end(request, finished);
   }
 
+  // Nothing when the request has ended already: its sink may throw at its last event too.
   void end(Request& request, const Event& event) {
-    if (request.sequence >= 0) cache_.remove_sequence(request.sequence);
     const auto keep = take_live(request.id);
+    if (!keep) return;
+    if (request.sequence >= 0) cache_.remove_sequence(request.sequence);
     scheduler_.remove(request);
-    keep->sink(event);
+    try {
+      keep->sink(event);
+    } catch (...) {
+      // Nobody is left to tell.
+    }
   }
 
   std::shared_ptr<Request> take_live(RequestId id) {
     const std::lock_guard lock(mutex_);
     const auto found =
         std::find_if(live_.begin(), live_.end(), [&](const auto& r) { return r->id == id; });
+    if (found == live_.end()) return nullptr;
     auto request = *found;
     live_.erase(found);
     return request;

@@ -6,21 +6,28 @@
 #include <memory>
 #include <string>
 
+#include "core/limits.h"
 #include "core/prompt.h"
 #include "core/sampling_params.h"
 #include "generate/request.h"
+#include "models/config.h"
 #include "models/model.h"
 #include "processors/tokenizer.h"
 
 namespace fovea::generate {
 
 struct EngineOptions {
-  int prefill_step_size = 2048;  // prompt rows in one step
-  int max_kv_size = 0;           // rows that a sequence's cache keeps; 0 is all
-  int requests_max = 64;         // waiting and running
-  Json generation_config;        // of the checkpoint, for sampling defaults; may be null
-  models::StageSink stage_sink;  // for --dump: called on the engine thread; may be empty
+  int prefill_step_size = kPrefillStepSize.standard;  // prompt rows in one step
+  int max_kv_size = kMaxKvSize.standard;  // rows that a sequence's cache keeps; 0 is all
+  int requests_max = kRequestsMax;        // waiting and running
+  Json generation_config;                 // of the checkpoint, for sampling defaults; may be null
+  models::StageSink stage_sink;           // for --dump: called on the engine thread; may be empty
 };
+
+// Throws what submit() throws for the prompt and the parameters of a request, whatever else runs:
+// for callers that have config.json and no weights yet.
+void check_request(const Prompt& prompt, const SamplingParams& params,
+                   const Json& generation_config, const models::TextLimits& limits);
 
 class Engine {
  public:
@@ -32,8 +39,9 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   // Throws Error(kBusy) when too many requests wait, Error(kInvalidArgument) for sampling values
-  // out of range, Error(kTooLarge) with both numbers for a prompt that leaves no room in the
-  // context. max_tokens is cut to that room. No event is sent when this throws.
+  // out of range and biases of tokens that are not in the vocabulary, Error(kTooLarge) with both
+  // numbers for a prompt that leaves no room in the context. max_tokens is cut to that room. No
+  // event is sent when this throws. A sink that throws fails its request.
   RequestId submit(Prompt prompt, const SamplingParams& params, EventSink sink);
 
   // The request ends with Finished{kCancelled} within one step; unknown ids are ignored.

@@ -3,8 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
+#include <functional>
+#include <future>
 #include <mutex>
+#include <stdexcept>
 
 #include "mlx/ops.h"
 #include "support/expect_error.h"
@@ -40,17 +44,22 @@ class CountingModel : public models::Model {
   }
   mx::array forward(const models::Batch& batch, nn::KvCache& cache,
                     const models::StageSink&) const override {
+    if (on_forward) on_forward();
     const auto rows = mx::reshape(batch.inputs_embeds_TD, {-1, 1, 1});
     cache.attend(0, rows, rows, rows, batch.segments, {});
     if (batch.logits_rows.empty()) return mx::zeros({0, kVocab});
     const auto last = batch.logits_rows.back();
     const auto token = mx::slice(batch.inputs_embeds_TD, {last, 0}, {last + 1, 1});
-    const auto next = mx::add(token, mx::array(1.0f));
+    const auto next = mx::remainder(mx::add(token, mx::array(1.0f)), mx::array(wrap));
     return mx::astype(mx::equal(mx::arange(kVocab, mx::float32), next), mx::float32);
   }
   void visit(nn::Visitor&) override {}
 
+  void set_context_length(int length) { info_.context_length = length; }
+
   int32_t poison = -1;
+  float wrap = 1 << 20;  // tokens are counted modulo this
+  std::function<void()> on_forward;
 
  private:
   models::ModelInfo info_;
@@ -66,7 +75,8 @@ class LetterTokenizer : public processors::Tokenizer {
     return text;
   }
   std::optional<int32_t> token_to_id(std::string_view) const override { return std::nullopt; }
-  std::string id_to_token(int32_t) const override { return ""; }
+  // Token 61, "J", is known to be a character at the end only.
+  std::string id_to_token(int32_t id) const override { return id == 61 ? "<0x4A>" : ""; }
   bool is_special(int32_t) const override { return false; }
   int vocab_size() const override { return kVocab; }
   std::vector<int32_t> eos_token_ids() const override { return {}; }
@@ -162,8 +172,48 @@ TEST_F(EngineTest, PrefillsInChunks) {
   Listener listener;
   engine.submit(prompt_of({1, 2, 3, 4, 5, 6, 7}), at_most(2), listener.sink());
   listener.wait();
-  EXPECT_EQ(listener.prefills, 3);
+  EXPECT_EQ(listener.prefills, 4);  // the start, then three chunks
   EXPECT_EQ(listener.text, "ij");
+}
+
+TEST_F(EngineTest, PenaltiesSeeEveryChunkOfThePrompt) {
+  EngineOptions options;
+  options.prefill_step_size = 2;
+  Engine engine = make(options);
+  Listener listener;
+  auto params = at_most(1);
+  params.presence_penalty = 2;
+  engine.submit(prompt_of({8, 1, 2, 3, 7}), params, listener.sink());
+  listener.wait();
+  EXPECT_EQ(listener.text, "a");  // and not "i", token 8, which was there
+}
+
+TEST_F(EngineTest, AStopStringMayBeCompleteAtTheEndOnly) {
+  Engine engine = make();
+  Listener listener;
+  auto params = at_most(1);
+  params.stop = {"J"};
+  engine.submit(prompt_of({60}), params, listener.sink());
+  listener.wait();
+  EXPECT_EQ(listener.text, "");
+  EXPECT_EQ(listener.finished.reason, FinishReason::kStop);
+}
+
+TEST_F(EngineTest, ASinkThatThrowsFailsItsRequestAlone) {
+  Engine engine = make();
+  Listener good;
+  std::atomic<int> failed{0};
+  engine.submit(prompt_of({1}), at_most(5), [&](const Event& event) {
+    if (std::holds_alternative<Failed>(event)) ++failed;
+    throw std::runtime_error("sink");
+  });
+  engine.submit(prompt_of({1}), at_most(5), [&](const Event& event) {
+    if (std::holds_alternative<Finished>(event)) throw std::runtime_error("sink");
+  });
+  engine.submit(prompt_of({1}), at_most(2), good.sink());
+  good.wait();
+  EXPECT_EQ(failed.load(), 1);
+  EXPECT_EQ(good.text, "cd");
 }
 
 TEST_F(EngineTest, AFailureStaysWithItsRequest) {
@@ -182,15 +232,58 @@ TEST_F(EngineTest, AFailureStaysWithItsRequest) {
   EXPECT_EQ(good.ends(), 1);
 }
 
-TEST_F(EngineTest, CancelEndsOnceAndIgnoresStrangers) {
+// Holds the engine inside the model's nth pass.
+class Barrier {
+ public:
+  Barrier(CountingModel& model, int pass) {
+    model.on_forward = [this, pass, passes = 0]() mutable {
+      if (++passes != pass) return;
+      reached_.set_value();
+      open_.get_future().wait();
+    };
+  }
+  void wait_until_reached() { reached_.get_future().wait(); }
+  void open() { open_.set_value(); }
+
+ private:
+  std::promise<void> reached_;
+  std::promise<void> open_;
+};
+
+TEST_F(EngineTest, CancelEndsWithinTheStepAndIgnoresStrangers) {
+  Barrier third(*model_, 3);
   Engine engine = make();
   Listener listener;
   const auto id = engine.submit(prompt_of({0}), at_most(60), listener.sink());
-  engine.cancel(id);
+  third.wait_until_reached();
   engine.cancel(id + 100);
-  listener.wait();
-  EXPECT_EQ(listener.ends(), 1);
   engine.cancel(id);
+  third.open();
+  listener.wait();
+  EXPECT_EQ(listener.finished.reason, FinishReason::kCancelled);
+  EXPECT_EQ(listener.finished.usage.completion_tokens, 2);
+  EXPECT_EQ(listener.text, "bc");
+  engine.cancel(id);
+  EXPECT_EQ(listener.ends(), 1);
+}
+
+TEST_F(EngineTest, CancelInThePromptSamplesNothingAndCountsWhatWasRead) {
+  for (const auto& [pass, read] : {std::pair(2, 6), std::pair(3, 7)}) {
+    Barrier barrier(*model_, pass);
+    EngineOptions options;
+    options.prefill_step_size = 3;
+    Engine engine = make(options);
+    Listener listener;
+    const auto id = engine.submit(prompt_of({1, 2, 3, 4, 5, 6, 7}), at_most(9), listener.sink());
+    barrier.wait_until_reached();
+    engine.cancel(id);
+    barrier.open();
+    listener.wait();
+    EXPECT_EQ(listener.finished.reason, FinishReason::kCancelled);
+    EXPECT_EQ(listener.finished.usage.completion_tokens, 0);
+    EXPECT_EQ(listener.finished.timings.prompt_n, read);
+    EXPECT_EQ(listener.text, "");
+  }
 }
 
 TEST_F(EngineTest, RefusesWhatCannotRun) {
@@ -207,6 +300,12 @@ TEST_F(EngineTest, RefusesWhatCannotRun) {
                ErrorKind::kTooLarge, "fewer than 100 tokens but got 100");
   EXPECT_ERROR(engine.submit(prompt_of({1}), at_most(0), listener.sink()),
                ErrorKind::kInvalidArgument, "max_tokens");
+  for (const int32_t id : {-1, kVocab}) {
+    auto biased = at_most(1);
+    biased.logit_bias = {{id, 1.0f}};
+    EXPECT_ERROR(engine.submit(prompt_of({1}), biased, listener.sink()),
+                 ErrorKind::kInvalidArgument, "biases of tokens below 64");
+  }
   EXPECT_EQ(listener.ends(), 0);
 }
 
@@ -220,13 +319,21 @@ TEST_F(EngineTest, MaxTokensIsCutToTheContext) {
   EXPECT_EQ(listener.finished.usage.completion_tokens, 2);
 }
 
+// The request would take hours.
 TEST_F(EngineTest, EndingTheEngineEndsItsRequests) {
+  model_->wrap = 50;
+  model_->set_context_length(1 << 30);
   Listener listener;
   {
+    Barrier second(*model_, 2);
     Engine engine = make();
-    engine.submit(prompt_of({0}), at_most(60), listener.sink());
+    engine.submit(prompt_of({0}), at_most(1 << 29), listener.sink());
+    second.wait_until_reached();
+    second.open();
   }
   EXPECT_EQ(listener.ends(), 1);
+  EXPECT_EQ(listener.finished.reason, FinishReason::kCancelled);
+  EXPECT_GE(listener.finished.usage.completion_tokens, 1);
 }
 
 }  // namespace
