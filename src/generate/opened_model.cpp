@@ -1,0 +1,39 @@
+#include "generate/opened_model.h"
+
+#include "base/thread_pool.h"
+#include "generate/engine.h"
+#include "kernels/isa/isa.h"
+#include "kernels/memory.h"
+#include "models/config.h"
+
+namespace fovea::generate {
+namespace {
+
+constexpr size_t kAllocatorCacheBytes = size_t{1} << 30;
+
+// What the environment gets wrong is told here and not by the engine's thread.
+Checkpoint opened(const std::string& model) {
+  ThreadPool::instance();
+  kernels::isa::table();
+  kernels::set_allocator_cache(kAllocatorCacheBytes);
+  Checkpoint checkpoint = open_checkpoint(model);
+  models::require_supported(checkpoint);
+  return checkpoint;
+}
+
+}  // namespace
+
+OpenedModel::OpenedModel(const std::string& model)
+    : checkpoint_(opened(model)), processor_(checkpoint_) {}
+
+Prompt OpenedModel::prompt(const ChatRequest& request, const SamplingParams& params) const {
+  Prompt made = processor_.process(request);
+  check_request(made, params, checkpoint_.generation_config, models::read_text_limits(checkpoint_));
+  return made;
+}
+
+std::shared_ptr<const models::Model> OpenedModel::load() const {
+  return models::load_model(checkpoint_);
+}
+
+}  // namespace fovea::generate

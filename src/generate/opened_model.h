@@ -1,0 +1,37 @@
+// A checkpoint on its way to an Engine, in the order that tells bad input early: the machine's
+// settings, the folder, the prompt, and the weights last. One thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/checkpoint.h"
+#include "core/message.h"
+#include "core/prompt.h"
+#include "core/sampling_params.h"
+#include "models/model.h"
+#include "processors/processor.h"
+
+namespace fovea::generate {
+
+class OpenedModel {
+ public:
+  // `model` as open_checkpoint() takes it. Reads the JSON files and the tokenizer, no weights, and
+  // sets up threads, kernels and the allocator of the process. Throws fovea::Error, for a bad
+  // FOVEA_THREADS or FOVEA_ISA too.
+  explicit OpenedModel(const std::string& model);
+
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const processors::Processor& processor() const { return processor_; }
+
+  // The prompt of a request. Throws what Processor::process() and Engine::submit() throw for it.
+  Prompt prompt(const ChatRequest& request, const SamplingParams& params) const;
+
+  std::shared_ptr<const models::Model> load() const;
+
+ private:
+  Checkpoint checkpoint_;
+  processors::Processor processor_;
+};
+
+}  // namespace fovea::generate
