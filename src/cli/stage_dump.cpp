@@ -14,11 +14,13 @@ bool is_wanted(const std::string& stage) { return !stage.starts_with("hidden.");
 
 }  // namespace
 
-StageDump::StageDump(const std::string& folder) : folder_(folder) {
+StageDump::StageDump(const std::string& folder)
+    : file_(std::filesystem::path(folder) / "stages.safetensors") {
   std::error_code error;
-  std::filesystem::create_directories(folder_, error);
+  std::filesystem::create_directories(folder, error);
   try {
-    write_file_atomic(folder_ / "stages.safetensors", "");
+    if (folder.empty()) fail(ErrorKind::kNotFound, "[--dump] expected a folder");
+    const DraftFile probe(file_);
   } catch (const Error&) {
     fail(ErrorKind::kInvalidArgument, "[--dump] expected a folder that can be written but got '{}'",
          folder);
@@ -35,10 +37,13 @@ models::StageSink StageDump::sink() {
 }
 
 void StageDump::write() const {
-  // Beside the final name, then renamed: nobody reads half a file.
-  const auto draft = folder_ / "stages.draft.safetensors";
-  mlx::core::save_safetensors(draft.string(), stages_);
-  std::filesystem::rename(draft, folder_ / "stages.safetensors");
+  try {
+    DraftFile file(file_);
+    mlx::core::save_safetensors(file.draft().string(), stages_, {{"format", "mlx"}});
+    file.publish();
+  } catch (const std::exception&) {
+    fail(ErrorKind::kIo, "[--dump] expected to write '{}' but the system refused", file_.string());
+  }
 }
 
 }  // namespace fovea::cli

@@ -16,11 +16,12 @@ class StageDump {
   explicit StageDump(const std::string& folder);
 
   models::StageSink sink();
-  // After the answer; no sink may run any more.
+  // After the answer; no sink may run any more. An older dump stays until this one is whole.
+  // Throws Error(kIo).
   void write() const;
 
  private:
-  std::filesystem::path folder_;
+  std::filesystem::path file_;
   std::unordered_map<std::string, mlx::core::array> stages_;
 };
 
