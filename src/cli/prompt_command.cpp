@@ -1,41 +1,48 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/embedded_model.h"
+#include "cli/flag.h"
 #include "processors/processor.h"
 
 namespace fovea::cli {
 namespace {
 
 struct Flags {
-  std::string model;
-  std::string messages;
-  std::string template_file;
+  std::optional<std::string> model;
+  std::optional<std::string> messages;
+  std::optional<std::string> template_file;
   bool tokens = false;
 };
 
 Json read_context(const std::string& file) {
   const std::string text = file == "-" ? read_standard_input() : read_file(file);
   const Json given = Json::parse(text, file);
-  if (!given.is_object() || !given["messages"].is_array()) {
-    fail(ErrorKind::kInvalidData, "[{}] expected an object with a list 'messages'", file);
-  }
+  given.as_object()["messages"].as_list();
   JsonObject context;
   context.set("add_generation_prompt", true);
   for (const auto& key : given.keys()) context.set(key, given[key]);
   return context.freeze(file);
 }
 
+std::string read_template(const std::string& file) {
+  std::string source = read_file(file);
+  if (!source.empty()) return source;
+  fail(ErrorKind::kInvalidData, "[--template] expected a Jinja template but '{}' is empty", file);
+}
+
 void print_prompt(const Flags& flags) {
-  const Json context = read_context(flags.messages);
-  const Checkpoint checkpoint =
-      open_checkpoint(flags.model.empty() ? embedded_model() : flags.model);
+  if (!flags.messages)
+    fail(ErrorKind::kInvalidArgument, "[prompt] expected --messages but got none");
+  const Json context = read_context(*flags.messages);
+  const Checkpoint checkpoint = open_checkpoint(flags.model ? *flags.model : embedded_model());
   auto chat_template = processors::ChatTemplate::load(checkpoint);
-  if (!flags.template_file.empty()) {
-    chat_template = chat_template.with_source(read_file(flags.template_file));
+  if (flags.template_file) {
+    chat_template = chat_template.with_source(read_template(*flags.template_file));
   }
   const std::string text = chat_template.render(context);
   if (!flags.tokens) {
@@ -52,15 +59,12 @@ void print_prompt(const Flags& flags) {
 void add_prompt_command(CLI::App& program) {
   auto* command = program.add_subcommand("prompt", "Print the prompt that a model would be given");
   auto flags = std::make_shared<Flags>();
-  command
-      ->add_option("--messages", flags->messages,
-                   "JSON file (- is standard input): an object with `messages`, optionally `tools` "
-                   "and add_generation_prompt; other keys go to the template")
-      ->required();
-  command->add_option(
-      "--model", flags->model,
-      "Checkpoint folder, or org/name in the Hugging Face cache [the embedded model]");
-  command->add_option("--template", flags->template_file, "Jinja file instead of the checkpoint's");
+  add_text(*command, "--messages", flags->messages,
+           "JSON file (- is standard input): an object with `messages`, optionally `tools` and "
+           "add_generation_prompt; other keys go to the template");
+  add_text(*command, "--model", flags->model,
+           "Checkpoint folder, or org/name in the Hugging Face cache [the embedded model]");
+  add_text(*command, "--template", flags->template_file, "Jinja file instead of the checkpoint's");
   command->add_flag("--tokens", flags->tokens, "Print token ids, a JSON list");
   command->callback([flags] { print_prompt(*flags); });
 }

@@ -1,9 +1,11 @@
 #include "cli/request_flags.h"
 
-#include <CLI/CLI.hpp>
-#include <charconv>
+#include <algorithm>
+#include <limits>
 
 #include "base/error.h"
+#include "base/number.h"
+#include "cli/flag.h"
 #include "processors/media_source.h"
 
 namespace fovea::cli {
@@ -11,84 +13,64 @@ namespace {
 
 constexpr const char* kDefaultPrompt = "Describe this picture.";
 
-template <class T>
-T number(const std::string& whole, std::string_view text) {
-  T value{};
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || rest != text.data() + text.size()) {
-    fail(ErrorKind::kInvalidArgument, "[--logit-bias] expected ID=BIAS but got '{}'", whole);
-  }
-  return value;
-}
-
 std::pair<int32_t, float> parse_bias(const std::string& text) {
-  const auto at = text.find('=');
-  if (at == std::string::npos) return {number<int32_t>(text, ""), 0};
+  constexpr auto kIdMax = std::numeric_limits<int32_t>::max();
+  constexpr auto kBiasMax = std::numeric_limits<float>::max();
   const auto view = std::string_view(text);
-  return {number<int32_t>(text, view.substr(0, at)), number<float>(text, view.substr(at + 1))};
+  const auto at = view.find('=');
+  if (at != std::string_view::npos) {
+    const auto id = read_number(view.substr(0, at), 0, kIdMax);
+    const auto bias = read_number(view.substr(at + 1), -kBiasMax, kBiasMax);
+    if (id && bias) return {*id, *bias};
+  }
+  fail(ErrorKind::kInvalidArgument, "[--logit-bias] expected ID=BIAS but got '{}'", text);
 }
 
 void add_sampling_flags(CLI::App& command, RequestFlags& flags) {
   auto& s = flags.sampling;
-  command.add_option("--max-tokens", s.max_tokens, "Tokens to generate at most")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 30));
-  command.add_option("--temperature", s.temperature, "0 is greedy [checkpoint's, else 0]")
-      ->check(CLI::Range(0.0, 100.0));
-  command
-      .add_option("--top-p", s.top_p,
-                  "Keep the likeliest tokens of this mass [checkpoint's, else 1]")
-      ->check(CLI::Range(0.0, 1.0));
-  command
-      .add_option("--top-k", s.top_k, "Keep this many tokens; 0 keeps all [checkpoint's, else 0]")
-      ->check(CLI::Range(0, 1 << 30));
-  command.add_option("--min-p", s.min_p, "Drop tokens below this share of the likeliest [0]")
-      ->check(CLI::Range(0.0, 1.0));
-  command
-      .add_option("--repetition-penalty", s.repetition_penalty, "Divides logits of tokens seen [1]")
-      ->check(CLI::Range(0.001, 1000.0));
-  command
-      .add_option("--presence-penalty", s.presence_penalty, "Subtracted once for tokens seen [0]")
-      ->check(CLI::Range(-2.0, 2.0));
-  command
-      .add_option("--frequency-penalty", s.frequency_penalty, "Subtracted for every time seen [0]")
-      ->check(CLI::Range(-2.0, 2.0));
-  command
-      .add_option("--logit-bias", flags.logit_bias,
-                  "ID=BIAS, added to a token's logit (repeatable)")
-      ->allow_extra_args(false);
-  command.add_option("--seed", s.seed, "Seed of the sampler [random]");
-  command.add_option("--stop", s.stop, "End before this text (repeatable)")
-      ->allow_extra_args(false);
+  add_number(command, kMaxTokens, s.max_tokens, "Tokens to generate at most");
+  add_number(command, kTemperature, s.temperature, "0 is greedy [checkpoint's, else 0]");
+  add_number(command, kTopP, s.top_p,
+             "Keep the likeliest tokens of this mass; 0 and 1 keep all [checkpoint's, else 1]");
+  add_number(command, kTopK, s.top_k, "Keep this many tokens; 0 keeps all [checkpoint's, else 0]");
+  add_number(command, kMinP, s.min_p,
+             "Drop tokens below this share of the likeliest [checkpoint's, else 0]");
+  add_number(command, kRepetitionPenalty, s.repetition_penalty,
+             "Divides logits of tokens seen [checkpoint's, else 1]");
+  add_number(command, kPresencePenalty, s.presence_penalty, "Subtracted once for tokens seen [0]");
+  add_number(command, kFrequencyPenalty, s.frequency_penalty, "Subtracted for every time seen [0]");
+  add_texts(command, "--logit-bias", flags.logit_bias,
+            "ID=BIAS, added to a token's logit (repeatable)");
+  add_number(command, kSeed, s.seed, "Seed of the sampler [random]");
+  add_texts(command, "--stop", s.stop, "End before this text (repeatable)");
 }
 
 }  // namespace
 
 void add_request_flags(CLI::App& command, RequestFlags& flags) {
-  command.add_option("--prompt", flags.prompt,
-                     "What to ask [with a picture: \"" + std::string(kDefaultPrompt) + "\"]");
-  command.add_option("--system", flags.system, "System message");
-  command
-      .add_option("--image", flags.images,
-                  "Picture: a path, - for standard input, a data: URI (repeatable)")
-      ->allow_extra_args(false);
-  command
-      .add_option("--resize-shape", flags.resize_shape,
-                  "Fit pictures into WIDTH [HEIGHT] pixels first, keeping their shape")
-      ->expected(1, 2)
-      ->check(CLI::Range(1, 16384));
+  add_text(command, "--prompt", flags.prompt,
+           "What to ask [with a picture: \"" + std::string(kDefaultPrompt) + "\"]");
+  add_text(command, "--system", flags.system, "System message");
+  add_texts(command, "--image", flags.images,
+            "Picture: a path, - for standard input, a data: URI (repeatable)");
+  add_pair(command, kResizeSide, flags.resize_shape,
+           "Fit pictures into WIDTH [HEIGHT] pixels first, keeping their shape");
   add_sampling_flags(command, flags);
 }
 
 ChatRequest chat_request(const RequestFlags& flags) {
   ChatRequest request;
-  if (flags.prompt.empty() && flags.images.empty()) {
+  if (!flags.prompt && flags.images.empty()) {
     fail(ErrorKind::kInvalidArgument, "[generate] expected --prompt or --image but got neither");
   }
-  if (!flags.system.empty()) {
-    request.messages.push_back({"system", {{Part::Kind::kText, flags.system, -1}}, {}});
+  if (std::count(flags.images.begin(), flags.images.end(), "-") > 1) {
+    fail(ErrorKind::kInvalidArgument,
+         "[--image] expected standard input (-) once but it was named twice");
   }
-  const std::string text = flags.prompt.empty() ? kDefaultPrompt : flags.prompt;
+  if (flags.system) {
+    request.messages.push_back({"system", {{Part::Kind::kText, *flags.system, -1}}, {}});
+  }
+  const std::string text = flags.prompt.value_or(kDefaultPrompt);
   request.messages.push_back({"user", {{Part::Kind::kText, text, -1}}, {}});
   for (const auto& image : flags.images) request.images.push_back(processors::load_media(image));
   if (!flags.resize_shape.empty()) {

@@ -15,8 +15,8 @@ class App;
 namespace fovea::cli {
 
 struct RequestFlags {
-  std::string prompt;
-  std::string system;
+  std::optional<std::string> prompt;
+  std::optional<std::string> system;
   std::vector<std::string> images;
   std::vector<int> resize_shape;
   std::vector<std::string> logit_bias;
