@@ -1,192 +1,51 @@
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <condition_variable>
-#include <csignal>
 #include <cstdio>
-#include <mutex>
 #include <optional>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/embedded_model.h"
+#include "cli/flag.h"
+#include "cli/generate_report.h"
+#include "cli/interrupt.h"
 #include "cli/progress_line.h"
 #include "cli/request_flags.h"
 #include "cli/stage_dump.h"
 #include "generate/engine.h"
+#include "generate/opened_model.h"
 #include "kernels/check.h"
-#include "kernels/memory.h"
-#include "processors/processor.h"
 
 namespace fovea::cli {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-constexpr size_t kAllocatorCacheBytes = size_t{1} << 30;
-
 struct Flags {
-  std::string model;
+  std::optional<std::string> model;
   RequestFlags request;
   int max_kv_size = 0;
-  int prefill_step_size = 2048;
-  int threads = 0;
+  int prefill_step_size = 0;
+  std::optional<int> threads;
   bool json = false;
   bool verbose = false;
   bool check_kernels = false;
-  std::string dump;
+  std::optional<std::string> dump;
 };
 
-volatile std::sig_atomic_t interrupted = 0;
-
-// A second Ctrl-C ends the process as usual.
-void on_interrupt(int) {
-  interrupted = 1;
-  std::signal(SIGINT, SIG_DFL);
+// What `work` gives; its time is added to `ms`, and a line tells what it is while it lasts.
+template <class Work>
+auto timed(const char* what, double& ms, Work work) {
+  using Clock = std::chrono::steady_clock;
+  const ProgressLine line(what);
+  const auto begin = Clock::now();
+  auto result = work();
+  ms += std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+  return result;
 }
 
-double milliseconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
-
-int64_t peak_resident_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
-}
-
-// What the engine told about the request; the engine thread writes, the command waits.
-class Answer {
- public:
-  Answer(bool streams, ProgressLine* progress) : streams_(streams), progress_(progress) {}
-
-  void take(const Event& event) {
-    std::visit([this](const auto& e) { on(e); }, event);
-  }
-
-  // Waits for the end; calls `cancel` once when Ctrl-C was pressed.
-  template <class Cancel>
-  void wait(Cancel cancel) {
-    std::unique_lock lock(mutex_);
-    bool told = false;
-    while (!done_.wait_for(lock, std::chrono::milliseconds(50), [&] { return ended_; })) {
-      if (!interrupted || told) continue;
-      told = true;
-      lock.unlock();
-      cancel();
-      lock.lock();
-    }
-    if (failed_) throw Error(failed_->kind, failed_->message);
-  }
-
-  std::string text;
-  std::vector<int32_t> token_ids;
-  Finished finished;
-
- private:
-  void on(const PrefillProgress& p) {
-    if (p.done < p.total) progress_->set(fmt::format("Reading the prompt {}/{}", p.done, p.total));
-  }
-  void on(const TextDelta& delta) {
-    text += delta.text;
-    token_ids.insert(token_ids.end(), delta.token_ids.begin(), delta.token_ids.end());
-    if (!streams_ || delta.text.empty()) return;
-    std::fwrite(delta.text.data(), 1, delta.text.size(), stdout);
-    std::fflush(stdout);
-  }
-  void on(const Finished& f) {
-    finished = f;
-    end();
-  }
-  void on(const Failed& f) {
-    failed_ = f;
-    end();
-  }
-  void end() {
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-    done_.notify_all();
-  }
-
-  bool streams_;
-  ProgressLine* progress_;
-  std::mutex mutex_;
-  std::condition_variable done_;
-  bool ended_ = false;
-  std::optional<Failed> failed_;
-};
-
-struct Report {
-  std::vector<MediaSpan> pictures;  // sizes only
-  double load_ms = 0;
-};
-
-JsonObject size_object(Size size) {
-  JsonObject object;
-  object.set("width", size.width).set("height", size.height);
-  return object;
-}
-
-JsonArray picture_list(const Report& report) {
-  JsonArray list;
-  for (const auto& span : report.pictures) {
-    JsonObject picture;
-    picture.set("original_size", size_object(span.original))
-        .set("used_size", size_object(span.used))
-        .set("tokens", span.count);
-    list.push(picture);
-  }
-  return list;
-}
-
-void print_json(const Answer& answer, const Report& report) {
-  const auto& [reason, usage, timings] = answer.finished;
-  JsonArray ids;
-  for (const int32_t id : answer.token_ids) ids.push(int64_t{id});
-  JsonObject used;
-  used.set("prompt_tokens", usage.prompt_tokens)
-      .set("completion_tokens", usage.completion_tokens)
-      .set("total_tokens", usage.prompt_tokens + usage.completion_tokens)
-      .set("cached_tokens", usage.cached_tokens);
-  JsonObject times;
-  times.set("prompt_n", timings.prompt_n)
-      .set("prompt_ms", timings.prompt_ms)
-      .set("predicted_n", timings.predicted_n)
-      .set("predicted_ms", timings.predicted_ms)
-      .set("predicted_per_second", timings.predicted_per_second)
-      .set("load_ms", report.load_ms)
-      .set("peak_memory", peak_resident_bytes());
-  JsonObject object;
-  object.set("text", answer.text)
-      .set("token_ids", ids)
-      .set("finish_reason", to_string(reason))
-      .set("usage", used)
-      .set("timings", times)
-      .set("images", picture_list(report));
-  std::printf("%s\n", object.dump().c_str());
-}
-
-void print_heading(const Flags& flags, const Prompt& prompt) {
-  std::printf("==========\nFiles: %s\n\nPrompt: %s\n",
-              fmt::format("[{}]", fmt::join(flags.request.images, ", ")).c_str(),
-              prompt.text.c_str());
-}
-
-void print_statistics(const Answer& answer) {
-  const auto& t = answer.finished.timings;
-  const auto rate = [](double n, double ms) { return ms > 0 ? n * 1000 / ms : 0; };
-  if (answer.text.empty()) std::printf("No text generated for this prompt\n");
-  std::printf("==========\nPrompt: %d tokens, %.3f tokens-per-sec\n", t.prompt_n,
-              rate(t.prompt_n, t.prompt_ms));
-  std::printf("Generation: %d tokens, %.3f tokens-per-sec\n", t.predicted_n,
-              t.predicted_per_second);
-  std::printf("Peak memory: %.3f GB\n", static_cast<double>(peak_resident_bytes()) / 1e9);
-}
-
-// Throws when a kernel and its fallback disagreed.
+// A kernel and its fallback that disagree are our own fault.
 void report_checks() {
   const auto report = kernels::check_report();
   if (!report.first_mismatch) {
@@ -195,73 +54,84 @@ void report_checks() {
     return;
   }
   const auto& m = *report.first_mismatch;
-  fail(ErrorKind::kIo,
-       "[check-kernels] expected {} at index {} of {} to be {} but got {} ({} calls checked)", m.op,
-       m.index, m.shape, m.fallback, m.kernel, report.checked);
+  throw std::logic_error(
+      fmt::format("[check-kernels] expected {} at index {} of {} to be {} but got {} ({} calls "
+                  "checked)",
+                  m.op, m.index, m.shape, m.fallback, m.kernel, report.checked));
 }
 
-Report report_of(const Prompt& prompt, double load_ms) {
-  Report report{{}, load_ms};
-  for (const auto& span : prompt.media) {
-    MediaSpan sizes;
-    sizes.count = span.count;
-    sizes.original = span.original;
-    sizes.used = span.used;
-    report.pictures.push_back(std::move(sizes));
-  }
-  return report;
-}
-
-void generate(const Flags& flags) {
-  if (flags.threads > 0) ThreadPool::set_thread_count(flags.threads);
+// Everything of a request that its flags decide before a model is opened.
+struct Request {
+  SamplingParams params;
+  ChatRequest chat;
   std::optional<StageDump> dump;
-  if (!flags.dump.empty()) dump.emplace(flags.dump);
-  const SamplingParams params = sampling_params(flags.request);
-  ProgressLine progress("Loading the model");
-  const ChatRequest request = chat_request(flags.request);
-  kernels::set_allocator_cache(kAllocatorCacheBytes);
+};
 
-  auto begin = Clock::now();
-  const Checkpoint checkpoint =
-      open_checkpoint(flags.model.empty() ? embedded_model() : flags.model);
-  models::require_supported(checkpoint);
-  const processors::Processor processor(checkpoint);
-  double load_ms = milliseconds_since(begin);
-  // Before the weights: a bad picture is told at once.
-  begin = Clock::now();
-  Prompt prompt = processor.process(request);
-  const double process_ms = milliseconds_since(begin);
-  begin = Clock::now();
-  const std::shared_ptr<const models::Model> model = models::load_model(checkpoint);
-  load_ms += milliseconds_since(begin);
-  const Report report = report_of(prompt, load_ms);
+Request read_request(const Flags& flags) {
+  Request request;
+  if (flags.dump) request.dump.emplace(*flags.dump);
+  request.params = sampling_params(flags.request);
+  request.chat = chat_request(flags.request);
+  return request;
+}
 
-  kernels::set_checks(flags.check_kernels);
+// The prompt through an engine that ends before `answer`, which its thread writes to.
+void ask(const Flags& flags, const generate::OpenedModel& opened,
+         std::shared_ptr<const models::Model> model, Prompt prompt, Request& request,
+         Answer& answer) {
   generate::EngineOptions options;
   options.prefill_step_size = flags.prefill_step_size;
   options.max_kv_size = flags.max_kv_size;
-  options.generation_config = checkpoint.generation_config;
-  if (dump) options.stage_sink = dump->sink();
-  generate::Engine engine(model, processor.tokenizer(), std::move(options));
+  options.generation_config = opened.checkpoint().generation_config;
+  if (request.dump) options.stage_sink = request.dump->sink();
+  generate::Engine engine(std::move(model), opened.processor().tokenizer(), std::move(options));
+  hold_interrupts();
+  const auto id = engine.submit(std::move(prompt), request.params,
+                                [&](const Event& event) { answer.take(event); });
+  answer.wait(interrupted, [&] { engine.cancel(id); });
+}
 
-  if (flags.verbose) print_heading(flags, prompt);
-  Answer answer(!flags.json, &progress);
-  std::signal(SIGINT, on_interrupt);
-  const auto id =
-      engine.submit(std::move(prompt), params, [&](const Event& event) { answer.take(event); });
-  answer.wait([&] { engine.cancel(id); });
-  answer.finished.timings.prompt_ms += process_ms;
-
-  if (dump) dump->write();
+void print_answer(const Flags& flags, const Answer& answer, const Report& report) {
   if (flags.json) {
-    print_json(answer, report);
+    std::printf("%s\n", json_report(answer, report).c_str());
   } else {
     std::printf("\n");
-    if (flags.verbose || interrupted) print_statistics(answer);
   }
+  // Standard output is the JSON object's alone.
+  std::FILE* const notes = flags.json ? stderr : stdout;
+  const bool cancelled = answer.finished.reason == FinishReason::kCancelled;
+  if (flags.verbose || (cancelled && !flags.json)) print_statistics(notes, answer);
+}
+
+void generate(const Flags& flags) {
+  watch_interrupts();
+  if (flags.threads) ThreadPool::set_thread_count(*flags.threads);
+  Request request = read_request(flags);
+  Report report;
+  double process_ms = 0;
+  const auto opened = timed("Loading the model", report.load_ms, [&] {
+    return generate::OpenedModel(flags.model ? *flags.model : embedded_model());
+  });
+  // Before the weights: a bad picture is told at once.
+  Prompt prompt = timed("Reading the pictures", process_ms,
+                        [&] { return opened.prompt(request.chat, request.params); });
+  auto model = timed("Loading the model", report.load_ms, [&] { return opened.load(); });
+  report.pictures = picture_usage(prompt);
+
+  kernels::set_checks(flags.check_kernels);
+  if (flags.verbose) print_heading(flags.json ? stderr : stdout, flags.request.images, prompt);
   std::fflush(stdout);
+  Answer answer(flags.json ? nullptr : stdout);
+  ask(flags, opened, std::move(model), std::move(prompt), request, answer);
+  answer.finished.timings.prompt_ms += process_ms;
+
+  print_answer(flags, answer, report);
+  std::fflush(stdout);
+  if (request.dump) request.dump->write();
   if (flags.check_kernels) report_checks();
-  if (interrupted) throw CLI::RuntimeError(exit_code(ErrorKind::kCancelled));
+  if (answer.finished.reason == FinishReason::kCancelled) {
+    throw CLI::RuntimeError(exit_code(ErrorKind::kCancelled));
+  }
 }
 
 }  // namespace
@@ -269,25 +139,20 @@ void generate(const Flags& flags) {
 void add_generate_command(CLI::App& program) {
   auto* command = program.add_subcommand("generate", "Answer a prompt about pictures");
   auto flags = std::make_shared<Flags>();
-  command->add_option(
-      "--model", flags->model,
-      "Checkpoint folder, or org/name in the Hugging Face cache [the embedded model]");
+  add_text(*command, "--model", flags->model,
+           "Checkpoint folder, or org/name in the Hugging Face cache [the embedded model]");
   add_request_flags(*command, flags->request);
-  command
-      ->add_option("--max-kv-size", flags->max_kv_size,
-                   "Cache rows to keep: the first four and the newest; 0 keeps all")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1 << 30));
-  command
-      ->add_option("--prefill-step-size", flags->prefill_step_size,
-                   "Prompt tokens processed at once")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  command->add_option("--threads", flags->threads, "Threads for the kernels [all processors]")
-      ->check(CLI::Range(1, 256));
-  command->add_flag("--json", flags->json, "Print one JSON object instead of text");
-  command->add_flag("--verbose", flags->verbose, "Print the prompt and statistics too");
-  command->add_option("--dump", flags->dump, "Write DIR/stages.safetensors: intermediate arrays");
+  add_number(*command, kMaxKvSize, flags->max_kv_size,
+             "Cache rows to keep: the first four and the newest; 0 keeps all");
+  add_number(*command, kPrefillStepSize, flags->prefill_step_size,
+             "Prompt tokens processed at once");
+  add_number(*command, kThreads, flags->threads,
+             "Threads for the kernels [FOVEA_THREADS, else the usable physical cores]");
+  command->add_flag("--json", flags->json,
+                    "Print one JSON object instead of text (docs/json-output.md)");
+  command->add_flag("--verbose", flags->verbose,
+                    "Print the prompt and statistics too; with --json on standard error");
+  add_text(*command, "--dump", flags->dump, "Write DIR/stages.safetensors: intermediate arrays");
   command->add_flag("--check-kernels", flags->check_kernels,
                     "Compare every kernel call with its fallback (slow)");
   command->callback([flags] { generate(*flags); });

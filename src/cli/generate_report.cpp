@@ -1,0 +1,104 @@
+#include "cli/generate_report.h"
+
+#include <sys/resource.h>
+
+#include <cmath>
+
+#include "base/format.h"
+#include "base/json.h"
+
+namespace fovea::cli {
+namespace {
+
+int64_t peak_resident_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+double to_thousandths(double value) { return std::round(value * 1000) / 1000; }
+
+JsonObject size_object(Size size) {
+  JsonObject object;
+  object.set("width", size.width).set("height", size.height);
+  return object;
+}
+
+JsonArray picture_list(const std::vector<PictureUsage>& pictures) {
+  JsonArray list;
+  for (const auto& usage : pictures) {
+    JsonObject picture;
+    picture.set("original_size", size_object(usage.original))
+        .set("used_size", size_object(usage.used))
+        .set("tokens", usage.tokens);
+    list.push(picture);
+  }
+  return list;
+}
+
+JsonObject usage_object(const Usage& usage) {
+  JsonObject object;
+  object.set("prompt_tokens", usage.prompt_tokens)
+      .set("completion_tokens", usage.completion_tokens)
+      .set("total_tokens", usage.prompt_tokens + usage.completion_tokens)
+      .set("cached_tokens", usage.cached_tokens);
+  return object;
+}
+
+JsonObject timings_object(const Timings& timings, double load_ms) {
+  JsonObject object;
+  object.set("prompt_n", timings.prompt_n)
+      .set("prompt_ms", to_thousandths(timings.prompt_ms))
+      .set("predicted_n", timings.predicted_n)
+      .set("predicted_ms", to_thousandths(timings.predicted_ms))
+      .set("predicted_per_second", to_thousandths(timings.predicted_per_second))
+      .set("load_ms", to_thousandths(load_ms))
+      .set("peak_memory", peak_resident_bytes());
+  return object;
+}
+
+}  // namespace
+
+std::vector<PictureUsage> picture_usage(const Prompt& prompt) {
+  std::vector<PictureUsage> pictures;
+  for (const auto& span : prompt.media) {
+    pictures.push_back({span.original, span.used, span.count});
+  }
+  return pictures;
+}
+
+std::string json_report(const Answer& answer, const Report& report) {
+  JsonArray ids;
+  for (const int32_t id : answer.token_ids) ids.push(int64_t{id});
+  const auto& [reason, usage, timings] = answer.finished;
+  JsonObject object;
+  object.set("text", answer.text)
+      .set("token_ids", ids)
+      .set("finish_reason", to_string(reason))
+      .set("usage", usage_object(usage))
+      .set("timings", timings_object(timings, report.load_ms))
+      .set("images", picture_list(report.pictures));
+  return object.dump();
+}
+
+void print_heading(std::FILE* out, const std::vector<std::string>& images, const Prompt& prompt) {
+  std::vector<std::string> names;
+  for (const auto& image : images) {
+    names.push_back(image.starts_with("data:") ? "data: URI" : image);
+  }
+  std::fprintf(out, "==========\nFiles: %s\n\nPrompt: %s\n",
+               fmt::format("[{}]", fmt::join(names, ", ")).c_str(), prompt.text.c_str());
+}
+
+void print_statistics(std::FILE* out, const Answer& answer) {
+  const auto& t = answer.finished.timings;
+  const double prompt_rate = t.prompt_ms > 0 ? t.prompt_n * 1000 / t.prompt_ms : 0;
+  if (answer.text.empty()) std::fprintf(out, "No text generated for this prompt\n");
+  std::fprintf(out, "==========\nPrompt: %d tokens, %.3f tokens-per-sec\n", t.prompt_n,
+               prompt_rate);
+  std::fprintf(out, "Generation: %d tokens, %.3f tokens-per-sec\n", t.predicted_n,
+               t.predicted_per_second);
+  std::fprintf(out, "Peak memory: %.3f GB\n", static_cast<double>(peak_resident_bytes()) / 1e9);
+}
+
+}  // namespace fovea::cli

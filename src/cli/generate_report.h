@@ -1,0 +1,29 @@
+// What `fovea generate` prints around an answer: one JSON object, or lines as the reference prints
+// them.
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "cli/answer.h"
+#include "core/prompt.h"
+#include "core/usage.h"
+
+namespace fovea::cli {
+
+struct Report {
+  std::vector<PictureUsage> pictures;
+  double load_ms = 0;
+};
+
+std::vector<PictureUsage> picture_usage(const Prompt& prompt);
+
+// docs/json-output.md is its manual.
+std::string json_report(const Answer& answer, const Report& report);
+
+// `images` as the command line names them; a data: URI is not repeated.
+void print_heading(std::FILE* out, const std::vector<std::string>& images, const Prompt& prompt);
+void print_statistics(std::FILE* out, const Answer& answer);
+
+}  // namespace fovea::cli
