@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
+#include <map>
 
 #include "base/json.h"
 #include "support/fixtures.h"
@@ -27,16 +30,26 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
-Outcome fovea(const std::vector<std::string>& words, const std::string& input = "") {
-  const testing::TemporaryFolder folder;
-  const auto in = folder.write("in", input);
+std::string command_line(const std::vector<std::string>& words) {
   std::string command = FOVEA_BINARY;
   for (const auto& word : words) command += " " + quoted(word);
+  return command;
+}
+
+// A line for bash; standard output and error are collected unless it sends them elsewhere.
+Outcome shell(const std::string& line, const std::string& input = "") {
+  const testing::TemporaryFolder folder;
+  const auto in = folder.write("in", input);
   const auto out = folder.path() / "out";
   const auto err = folder.path() / "err";
-  command += fmt::format(" <{} >{} 2>{}", in.string(), out.string(), err.string());
-  const int status = std::system(command.c_str());
+  const int status = std::system(
+      fmt::format("bash -c {} <{} >{} 2>{}", quoted(line), in.string(), out.string(), err.string())
+          .c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+}
+
+Outcome fovea(const std::vector<std::string>& words, const std::string& input = "") {
+  return shell(command_line(words), input);
 }
 
 std::string checkpoint(const std::string& name) { return fixture_path("parity/" + name).string(); }
@@ -46,13 +59,17 @@ const std::string& qwen() {
 }
 std::string picture() { return checkpoint("qwen2_vl/cases/one_picture/picture.png"); }
 
-void expect_refused(const std::vector<std::string>& words, const std::string& sentence) {
-  const Outcome outcome = fovea(words);
+void expect_refused(const Outcome& outcome, const std::string& sentence) {
   EXPECT_EQ(outcome.code, 2) << outcome.err;
   EXPECT_EQ(outcome.out, "");
   EXPECT_THAT(outcome.err, HasSubstr(sentence));
   EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
-  EXPECT_EQ(outcome.err.rfind("fovea: ", 0), 0u) << outcome.err;
+  EXPECT_EQ(outcome.err.rfind("fovea: [", 0), 0u) << outcome.err;
+}
+
+void expect_refused(const std::vector<std::string>& words, const std::string& sentence) {
+  SCOPED_TRACE(command_line(words).substr(0, 500));
+  expect_refused(fovea(words), sentence);
 }
 
 std::vector<std::string> with_model(const std::string& model, std::vector<std::string> more) {
@@ -76,6 +93,93 @@ TEST(Generate, PrintsOneJsonObject) {
                           "predicted_per_second", "load_ms", "peak_memory"}) {
     EXPECT_TRUE(json["timings"][key].is_number()) << key;
   }
+}
+
+Json answer_of(std::vector<std::string> more) {
+  more.insert(more.end(), {"--json", "--max-tokens", "4", "--temperature", "0"});
+  const Outcome outcome = fovea(with_model(qwen(), more));
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  return Json::parse(outcome.out, "output");
+}
+
+TEST(Generate, JsonStaysOneObjectBesideVerbose) {
+  const Outcome outcome =
+      fovea(with_model(qwen(), {"--json", "--verbose", "--max-tokens", "2", "--image", picture()}));
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_TRUE(Json::parse(outcome.out, "output").is_object());
+  EXPECT_THAT(outcome.err, HasSubstr("Files: "));
+  EXPECT_THAT(outcome.err, HasSubstr("Generation: 2 tokens"));
+}
+
+TEST(Generate, VerbosePrintsWhatTheReferencePrints) {
+  const Outcome outcome =
+      fovea(with_model(qwen(), {"--verbose", "--max-tokens", "2", "--image", picture(),
+                                "--logit-bias", "306=-100", "--logit-bias", "304=-100"}));
+  EXPECT_EQ(outcome.err, "");
+  EXPECT_THAT(outcome.out, ::testing::StartsWith("==========\nFiles: [" + picture() +
+                                                 "]\n\nPrompt: <|im_start|>system\n"));
+  EXPECT_THAT(outcome.out,
+              ::testing::ContainsRegex("\n==========\nPrompt: [0-9]+ tokens, [0-9]+\\.[0-9]{3} "
+                                       "tokens-per-sec\nGeneration: 2 tokens, [0-9]+\\.[0-9]{3} "
+                                       "tokens-per-sec\nPeak memory: [0-9]+\\.[0-9]{3} GB\n$"));
+  EXPECT_EQ(outcome.out.find("data:"), std::string::npos);
+}
+
+TEST(Generate, SeveralPicturesAndASystemMessage) {
+  const Json one = answer_of({"--image", picture()});
+  const Json two = answer_of({"--image", picture(), "--image", picture()});
+  EXPECT_EQ(two["images"].size(), 2u);
+  EXPECT_GT(two["timings"]["prompt_n"].as_int(), one["timings"]["prompt_n"].as_int());
+  const Outcome outcome =
+      fovea(with_model(qwen(), {"--verbose", "--max-tokens", "1", "--system", "Be brief"}));
+  EXPECT_THAT(outcome.out, HasSubstr("Prompt: <|im_start|>system\nBe brief<|im_end|>"));
+}
+
+TEST(Generate, FitsPicturesIntoABox) {
+  const auto used = [](std::vector<std::string> more) {
+    more.insert(more.end(), {"--image", picture()});
+    return answer_of(more)["images"].at(0)["used_size"]["width"].as_int();
+  };
+  EXPECT_EQ(used({}), 48);
+  EXPECT_EQ(used({"--resize-shape", "20"}), 32);
+  EXPECT_EQ(used({"--resize-shape", "100"}), 48);
+  EXPECT_EQ(used({"--resize-shape", "100", "20"}), 32);
+}
+
+TEST(Generate, ChunksOfThePromptDoNotChangeTheAnswer) {
+  const std::string whole = answer_of({"--image", picture()})["token_ids"].dump();
+  EXPECT_EQ(answer_of({"--image", picture(), "--prefill-step-size", "3"})["token_ids"].dump(),
+            whole);
+  EXPECT_EQ(answer_of({"--image", picture(), "--max-kv-size", "400"})["token_ids"].dump(), whole);
+  // A cache of five rows forgets the question.
+  EXPECT_NE(answer_of({"--image", picture(), "--max-kv-size", "5"})["token_ids"].dump(), whole);
+}
+
+TEST(Generate, UsesTheEmbeddedModelWithoutAnother) {
+  const Outcome outcome = fovea({"generate", "--prompt", "Hi", "--max-tokens", "1", "--json"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const testing::TemporaryFolder folder;
+  expect_refused(shell("FOVEA_MODEL_DIR=" + folder.path().string() + " " +
+                       command_line({"generate", "--prompt", "x"})),
+                 "[FOVEA_MODEL_DIR] expected a folder with fovea-tiny");
+}
+
+TEST(Generate, LostOutputIsAFailure) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write("m.json", R"({"messages": [{"role": "user", "content": "Hi"}]})");
+  const auto dump = (folder.path() / "dump").string();
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           with_model(qwen(), {"--max-tokens", "2"}),
+           with_model(qwen(), {"--max-tokens", "2", "--json", "--dump", dump}),
+           {"prompt", "--model", qwen(), "--messages", file.string()},
+           {"--help"}}) {
+    for (const char* where : {" >/dev/full", " >&-"}) {
+      const Outcome outcome = shell(command_line(words) + where);
+      EXPECT_EQ(outcome.code, 1) << command_line(words) << where;
+      EXPECT_THAT(outcome.err, ::testing::StartsWith("fovea: [output] expected standard output"));
+    }
+  }
+  EXPECT_THAT(read_file(std::filesystem::path(dump) / "stages.safetensors"), HasSubstr("logits"));
 }
 
 TEST(Generate, ReadsAPictureFromStandardInput) {
@@ -109,6 +213,50 @@ TEST(Generate, DumpsStages) {
   }
 }
 
+// A limit on the size of files stands for a full disk.
+TEST(Generate, AFailedDumpLeavesTheOldOne) {
+  const testing::TemporaryFolder folder;
+  const auto old = folder.write("stages.safetensors", "old");
+  const std::string command = command_line(with_model(
+      qwen(), {"--image", picture(), "--max-tokens", "1", "--dump", folder.path().string()}));
+  const Outcome outcome = shell("trap '' XFSZ; ulimit -f 4; " + command);
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("[--dump] expected to write"));
+  EXPECT_EQ(read_file(old), "old");
+  // Nor does a request that fails before it has anything to dump.
+  expect_refused(with_model(qwen(), {"--dump", folder.path().string(), "--image", "/no/cat.jpg"}),
+                 "/no/cat.jpg");
+  EXPECT_EQ(read_file(old), "old");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(Generate, DumpsDoNotFollowLinks) {
+  const testing::TemporaryFolder folder;
+  const auto precious = folder.write("precious", "keep");
+  for (const char* name : {"stages.safetensors", "stages.draft.safetensors"}) {
+    std::filesystem::create_symlink(precious, folder.path() / name);
+  }
+  const Outcome outcome =
+      fovea(with_model(qwen(), {"--max-tokens", "1", "--dump", folder.path().string()}));
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(read_file(precious), "keep");
+  EXPECT_THAT(read_file(folder.path() / "stages.safetensors"),
+              HasSubstr(R"("__metadata__":{"format":"mlx"})"));
+}
+
+TEST(Generate, DumpsOneRowOfPositionsAsAList) {
+  const testing::TemporaryFolder folder;
+  const Outcome outcome =
+      fovea({"generate", "--model", checkpoint("llava/checkpoints/siglip-qwen2-mlx-f32"),
+             "--prompt", "x", "--max-tokens", "1", "--dump", folder.path().string()});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::string bytes = read_file(folder.path() / "stages.safetensors");
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  const Json header = Json::parse(bytes.substr(sizeof length, length), "stages");
+  EXPECT_EQ(header["position_ids"]["shape"].size(), 1u) << header.dump();
+}
+
 TEST(Generate, ChecksKernels) {
   const Outcome outcome =
       fovea(with_model(qwen(), {"--image", picture(), "--check-kernels", "--max-tokens", "2"}));
@@ -139,16 +287,58 @@ TEST(Generate, CtrlCStopsAndPrintsStatistics) {
   const std::string words =
       "--prompt a --max-tokens 460 --temperature 1 --top-k 0 --top-p 1 --seed 3 --check-kernels "
       "--logit-bias 306=-100 --logit-bias 304=-100";
+  // Shells start background commands with SIGINT ignored; env puts it back.
   const std::string command = fmt::format(
-      "{0} generate --model {1} {2} >{3} 2>/dev/null & id=$!; "
+      "env --default-signal=INT {0} generate --model {1} {2} >{3} 2>/dev/null & id=$!; "
       "while kill -0 $id 2>/dev/null && ! [ -s {3} ]; do sleep 0.01; done; "
       "kill -INT $id; wait $id",
       FOVEA_BINARY, qwen(), words, out);
-  // A shell without job control starts background commands with SIGINT ignored; -m turns it on.
-  const int status = std::system(fmt::format("bash -mc '{}'", command).c_str());
+  const int status = std::system(command.c_str());
   EXPECT_EQ(WEXITSTATUS(status), 130);
   EXPECT_THAT(read_file(out), HasSubstr("Generation: "));
   EXPECT_THAT(read_file(out), HasSubstr("Peak memory: "));
+}
+
+TEST(Generate, AnIgnoredCtrlCStaysIgnored) {
+  const testing::TemporaryFolder folder;
+  const auto out = (folder.path() / "out").string();
+  const std::string command = command_line(
+      with_model(qwen(), {"--max-tokens", "100", "--check-kernels", "--temperature", "1", "--seed",
+                          "3", "--logit-bias", "306=-100", "--logit-bias", "304=-100"}));
+  const Outcome outcome =
+      shell(fmt::format("trap '' INT; {0} >{1} & id=$!; while kill -0 $id 2>/dev/null && ! [ -s "
+                        "{1} ]; do sleep 0.01; "
+                        "done; kill -INT $id; wait $id",
+                        command, out));
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("kernels agree"));
+}
+
+TEST(BadInput, NamesThatCannotBeOpened) {
+  const testing::TemporaryFolder folder;
+  const auto loop = (folder.path() / "loop").string();
+  std::filesystem::create_symlink(loop, loop);
+  const std::string file = folder.write("file", "x").string();
+  for (const auto& name : {loop, std::string(300, 'n'), file + "/below"}) {
+    expect_refused(with_model(name, {}), "[model] expected");
+    expect_refused(with_model(qwen(), {"--image", name}),
+                   "[file] expected a file that can be read");
+    expect_refused({"prompt", "--model", qwen(), "--messages", name},
+                   "[file] expected a file that can be read");
+  }
+  expect_refused(with_model("", {}), "there is no folder ''");
+  expect_refused(with_model(qwen(), {"--dump", ""}), "[--dump] expected a folder");
+}
+
+TEST(BadInput, Environment) {
+  const std::string command = command_line(with_model(qwen(), {"--max-tokens", "1"}));
+  for (const char* threads : {"abc", "0", "257", "-1", "2x"}) {
+    expect_refused(shell(fmt::format("FOVEA_THREADS={} {}", threads, command)),
+                   fmt::format("fovea: [FOVEA_THREADS] expected a whole number from 1 to 256 but "
+                               "got '{}'",
+                               threads));
+  }
+  expect_refused(shell("FOVEA_ISA=foo " + command), "fovea: [FOVEA_ISA] expected");
 }
 
 TEST(BadInput, ModelsThatAreNotThere) {
@@ -163,12 +353,52 @@ TEST(BadInput, ModelsThatAreNotThere) {
 }
 
 TEST(BadInput, FlagsOutOfRange) {
-  expect_refused({"generate", "--prompt", "x", "--top-p", "2"}, "--top-p");
-  expect_refused({"generate", "--prompt", "x", "--temperature", "-1"}, "--temperature");
-  expect_refused({"generate", "--prompt", "x", "--logit-bias", "a=b"}, "ID=BIAS");
+  const auto refused = [](std::vector<std::string> more, const std::string& sentence) {
+    more.insert(more.begin(), {"generate", "--prompt", "x"});
+    expect_refused(more, sentence);
+  };
+  refused({"--top-p", "2"}, "[--top-p] expected a number from 0 to 1 but got '2'");
+  refused({"--temperature", "-1"}, "[--temperature] expected a number from 0 to 100 but got '-1'");
+  refused({"--max-tokens", "abc"}, "[--max-tokens] expected a whole number from 1 to 1073741824");
+  refused({"--max-tokens", "0"}, "[--max-tokens] expected");
+  for (const char* seed : {"-1", "18446744073709551616", "1.5", ""}) {
+    refused({"--seed", seed}, "[--seed] expected a whole number from 0 to 18446744073709551615");
+  }
+  for (const char* bias : {"a=b", "5", "=1", "5=", "5=inf", "5=-inf", "5=nan", "-1=2", "5=1e99"}) {
+    refused({"--logit-bias", bias},
+            fmt::format("[--logit-bias] expected ID=BIAS but got '{}'", bias));
+  }
+  refused({"--prompt", "y"}, "[--prompt] expected one value but got 2");
+  refused({"--image", "-", "--image", "-"}, "named twice");
+  refused({"--resize-shape", "100", "--resize-shape", "50"}, "more than once");
+  refused({"--resize-shape", "0"}, "[--resize-shape] expected a whole number from 1");
+  refused({"--top-p"}, "[--top-p] expected a value but got none");
+  refused({"--dance"}, "[generate] expected flags that --help lists but got '--dance'");
   expect_refused({"generate"}, "--prompt or --image");
-  EXPECT_EQ(fovea({"dance"}).code, 2);
-  EXPECT_EQ(fovea({}).code, 2);
+  expect_refused({"prompt"}, "[prompt] expected --messages but got none");
+  expect_refused({"dance"}, "[fovea] expected a subcommand (generate, prompt) but got 'dance'");
+  expect_refused(std::vector<std::string>(), "(generate, prompt) but got none");
+}
+
+TEST(BadInput, RequestsAreCheckedBeforeTheWeights) {
+  const testing::TemporaryFolder folder;
+  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json",
+                           "preprocessor_config.json", "chat_template.json"}) {
+    const auto file = std::filesystem::path(qwen()) / name;
+    if (std::filesystem::exists(file)) folder.write(name, read_file(file));
+  }
+  const std::string model = folder.path().string();
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += "word ";
+  expect_refused({"generate", "--model", model, "--prompt", text}, "fewer than 512 tokens");
+  expect_refused(with_model(model, {"--logit-bias", "1000000=1"}), "[sampling] expected biases");
+  folder.write("generation_config.json", R"({"temperature": 1, "top_p": 7})");
+  expect_refused(with_model(model, {}), "[generation_config.json] expected top_p from 0 to 1");
+}
+
+TEST(BadInput, PicturePlaceholdersInTheText) {
+  expect_refused({"generate", "--model", qwen(), "--prompt", "<|image_pad|>"},
+                 "[prompt] expected text without the picture token '<|image_pad|>'");
 }
 
 TEST(BadInput, DumpThatCannotBeWritten) {
@@ -219,6 +449,35 @@ class ChangedCheckpoint {
   testing::TemporaryFolder folder_;
 };
 
+// What the refusal of each weight file must say; empty for a file that is not listed.
+std::string reason_of(const std::string& file) {
+  static const std::map<std::string, std::string> kReasons = {
+      {"array_header", "invalid type: sequence"},
+      {"data_cut_short", "file not fully covered"},
+      {"deep_json", "recursion limit exceeded"},
+      {"empty", "it is empty"},
+      {"fractional_shape", "floating point `1.5`"},
+      {"gap", "invalid offset for tensor"},
+      {"header_cut_short", "EOF while parsing"},
+      {"header_longer_than_file", "invalid header length"},
+      {"huge_header", "header too large"},
+      {"missing_offsets", "missing field `data_offsets`"},
+      {"negative_shape", "integer `-1`"},
+      {"not_json", "key must be a string"},
+      {"number_as_dtype", "integer `5`"},
+      {"offset_wraps", "invalid offset for tensor `a`"},
+      {"overlap", "invalid offset for tensor"},
+      {"product_wraps", "overflow computing buffer size"},
+      {"reversed_offsets", "invalid offset for tensor `a`"},
+      {"seven_bytes", "header too small"},
+      {"size_mismatch", "invalid shape, data type, or offset"},
+      {"trailing_bytes", "file not fully covered"},
+      {"unknown_dtype", "unknown variant `F31`"},
+  };
+  const auto found = kReasons.find(file.substr(0, file.find('.')));
+  return found == kReasons.end() ? "" : found->second;
+}
+
 TEST(BadInput, HostileWeightFiles) {
   const Json cases = testing::read_fixture("bad/cases.json")["safetensors"];
   for (size_t i = 0; i < cases.size(); ++i) {
@@ -226,7 +485,9 @@ TEST(BadInput, HostileWeightFiles) {
     const std::string file = cases.at(i)["file"].as_string();
     changed.write("model.safetensors", read_file(fixture_path("bad/safetensors/" + file)));
     SCOPED_TRACE(file + ": " + cases.at(i)["why"].as_string());
-    expect_refused(with_model(changed.path(), {}), "safetensors");
+    const std::string reason = reason_of(file);
+    EXPECT_NE(reason, "") << "a case without its reason";
+    expect_refused(with_model(changed.path(), {}), reason);
   }
   EXPECT_GE(cases.size(), 20u);
 }
@@ -250,6 +511,27 @@ TEST(BadInput, WeightsThatDoNotFit) {
   expect_refused(with_model(changed.path(), {}), "as [96, 64] but got bfloat16 [128, 64]");
   with("\"num_attention_heads\": 4", "\"num_attention_heads\": 7");
   expect_refused(with_model(changed.path(), {}), "multiple");
+}
+
+TEST(BadInput, SizesOfTheVisionTower) {
+  ChangedCheckpoint changed("qwen2_vl/checkpoints/mlx-bf16");
+  const std::string config = changed.read("config.json");
+  const std::string begin = "\"vision_config\": {";
+  const auto at = config.find(begin);
+  ASSERT_NE(at, std::string::npos);
+  for (const std::string key :
+       {"mlp_ratio", "in_channels", "temporal_patch_size", "patch_size", "spatial_merge_size"}) {
+    for (const char* value : {"-1", "0", "1e30", "2147483647"}) {
+      std::string text = config;
+      // The old entry goes under another name.
+      if (const auto old = text.find("\"" + key + "\"", at); old != std::string::npos) {
+        text.replace(old, key.size() + 2, "\"was\"");
+      }
+      text.insert(at + begin.size(), fmt::format("\"{}\": {}, ", key, value));
+      changed.write("config.json", text);
+      expect_refused(with_model(changed.path(), {}), key);
+    }
+  }
 }
 
 TEST(BadInput, ShardsOutsideTheFolder) {
@@ -282,9 +564,34 @@ TEST(Prompt, PrintsExactlyWhatTheTemplateGives) {
       "Hi red");
   const Outcome ids = fovea({"prompt", "--messages", file.string(), "--model", qwen(), "--tokens"});
   EXPECT_GT(Json::parse(ids.out, "ids").size(), 10u);
-  expect_refused(
-      {"prompt", "--messages", folder.write("bad.json", "[]").string(), "--model", qwen()},
-      "'messages'");
+  const auto refused = [&](const char* json, const std::string& sentence) {
+    const auto bad = folder.write("bad.json", json).string();
+    expect_refused({"prompt", "--messages", bad, "--model", qwen()}, sentence);
+  };
+  refused("[]", "expected an object but got a list");
+  refused("{}", "expected a list at 'messages' but got nothing");
+  expect_refused({"prompt", "--messages", file.string(), "--model", qwen(), "--template",
+                  folder.write("empty", "").string()},
+                 "[--template] expected a Jinja template");
+}
+
+TEST(Prompt, NeedsNoWeightsAndPassesEverythingOn) {
+  const testing::TemporaryFolder folder;
+  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
+    folder.write(name, read_file(std::filesystem::path(qwen()) / name));
+  }
+  const auto own = folder.write(
+      "t.jinja",
+      "{{ messages[0].content }}|{{ tools[0].function.name }}|{{ add_generation_prompt }}");
+  const auto file = folder.write("m.json", R"({"messages": [{"role": "user", "content": "Hi"}],
+      "tools": [{"type": "function", "function": {"name": "clock"}}],
+      "add_generation_prompt": false})");
+  const Outcome outcome = fovea({"prompt", "--messages", file.string(), "--model",
+                                 folder.path().string(), "--template", own.string()});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "Hi|clock|False");
+  const Outcome whole = fovea({"prompt", "--messages", file.string(), "--model", qwen()});
+  EXPECT_EQ(whole.out.find("<|im_start|>assistant"), std::string::npos);
 }
 
 }  // namespace
