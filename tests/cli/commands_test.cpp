@@ -376,8 +376,9 @@ TEST(BadInput, FlagsOutOfRange) {
   refused({"--dance"}, "[generate] expected flags that --help lists but got '--dance'");
   expect_refused({"generate"}, "--prompt or --image");
   expect_refused({"prompt"}, "[prompt] expected --messages but got none");
-  expect_refused({"dance"}, "[fovea] expected a subcommand (generate, prompt) but got 'dance'");
-  expect_refused(std::vector<std::string>(), "(generate, prompt) but got none");
+  expect_refused({"dance"}, "[fovea] expected a subcommand (generate, prompt");
+  expect_refused({"dance"}, "but got 'dance'");
+  expect_refused(std::vector<std::string>(), "but got none");
 }
 
 TEST(BadInput, RequestsAreCheckedBeforeTheWeights) {
