@@ -14,13 +14,13 @@ namespace {
 using testing::random;
 
 // A kernel that copies, with one of its six values changed.
-mx::array copy_with_fault(const mx::array& x, float fault) {
+mx::array copy_with_fault(const mx::array& x, float fault, float tolerance = Op().tolerance) {
   const auto run = [fault](const Arrays& in, float* y) {
     const Floats values(in[0]);
     std::copy(values.data(), values.data() + 6, y);
     y[4] += fault;
   };
-  return make_op({"copy", {2, 3}, run, [](const Arrays& in) { return in[0]; }}, {x});
+  return make_op({"copy", {2, 3}, run, [](const Arrays& in) { return in[0]; }, tolerance}, {x});
 }
 
 CheckReport report_of_fault(float fault) {
@@ -50,6 +50,15 @@ TEST(Check, LetsARightKernelPass) {
   const auto report = report_of_fault(0);
   EXPECT_EQ(report.checked, 1);
   EXPECT_FALSE(report.first_mismatch.has_value());
+}
+
+TEST(Check, AnOpSetsItsTolerance) {
+  set_checks(true);
+  const auto x = mx::full({2, 3}, 10.0f);
+  mx::eval({copy_with_fault(x, 0.09f, 0.01f), copy_with_fault(x, 0.11f, 0.01f)});
+  set_checks(false);
+  ASSERT_TRUE(check_report().first_mismatch.has_value());
+  EXPECT_FLOAT_EQ(check_report().first_mismatch->kernel, 10.11f);
 }
 
 TEST(Check, KeepsTheFirstMismatchAndCountsOn) {
