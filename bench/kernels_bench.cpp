@@ -1,11 +1,12 @@
 // How fast are the kernels, and what share of this machine's limits is that? Limits are measured in
 // the same run: reading memory, and fused multiply-adds that stay in registers. Prints one JSON
-// object a line; medians of many runs.
+// object a line; medians of many runs. `kernels_bench attention` leaves out the products.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <functional>
 #include <numeric>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -71,9 +72,8 @@ double flops_limit(double (*flops)(size_t, float*)) {
   std::vector<double> operations(static_cast<size_t>(threads));
   std::vector<float> sinks(static_cast<size_t>(threads) * 64);  // a cache line apart and more
   const double seconds = median_seconds([&] {
-    ThreadPool::instance().run(threads, [&](int i) {
-      operations[i] = flops(kRounds, sinks.data() + i * 64);
-    });
+    ThreadPool::instance().run(
+        threads, [&](int i) { operations[i] = flops(kRounds, sinks.data() + i * 64); });
   });
   return std::accumulate(operations.begin(), operations.end(), 0.0) / seconds / 1e9;
 }
@@ -101,8 +101,8 @@ void bench_rows(const Limits& limits, const std::string& name, int m, int k, con
   const DecodeRows scope(decode ? 0 : m);
   const double s = median_seconds([&] { mx::eval(op(x)); });
   const double flops = 2.0 * m * k * w.shape(0);
-  const auto line = fmt::format("{} {} m={} k={} n={}", name, decode ? "decode" : "prompt", m, k,
-                                w.shape(0));
+  const auto line =
+      fmt::format("{} {} m={} k={} n={}", name, decode ? "decode" : "prompt", m, k, w.shape(0));
   if (decode) {
     print(line, s * 1e3, double(bytes) / s / 1e9, "gbytes_per_s", limits.gbytes);
   } else {
@@ -127,18 +127,84 @@ void bench_product(const Limits& limits, int m, int k, int n, bool decode) {
   }
 }
 
-void bench_attention(const Limits& limits, int rows, int heads, int head_dim) {
+// Pictures: every row sees all, in float32 and with products in bfloat16.
+void bench_segment_attention(const Limits& limits, int rows, int heads, int head_dim) {
   const auto q = random({rows, heads, head_dim});
   const auto k = random({rows, heads, head_dim});
   const auto v = random({rows, heads, head_dim});
-  const double s = median_seconds([&] { mx::eval(segment_attention(q, k, v, {0, rows}, 0.125f)); });
-  print(fmt::format("segment_attention rows={} heads={} head_dim={}", rows, heads, head_dim),
-        s * 1e3, 4.0 * rows * rows * heads * head_dim / s / 1e9, "gflops", limits.f32_gflops);
+  for (const auto products : {Products::kFloat32, Products::kBFloat16}) {
+    const bool bf16 = products == Products::kBFloat16;
+    const double s = median_seconds([&] {
+      mx::eval(segment_attention(q, k, v, {0, rows}, 0.125f, products));
+    });
+    print(fmt::format("segment_attention {} rows={} heads={} head_dim={}",
+                      bf16 ? "bfloat16" : "float32", rows, heads, head_dim),
+          s * 1e3, 4.0 * rows * rows * heads * head_dim / s / 1e9, "gflops",
+          bf16 ? limits.bf16_gflops : limits.f32_gflops);
+  }
+}
+
+// A prompt of `rows` behind `past` other rows.
+void bench_prompt_attention(const Limits& limits, int rows, int past, int heads, int key_heads,
+                            int head_dim) {
+  const auto q = random({rows, heads, head_dim});
+  for (const auto dtype : {mx::float32, mx::bfloat16}) {
+    const auto k = random({past + rows, key_heads, head_dim}, dtype);
+    const auto v = random({past + rows, key_heads, head_dim}, dtype);
+    const double s = median_seconds([&] {
+      mx::eval(causal_attention(q, k, v, past, {0.125f, 0, 0, false}));
+    });
+    const double keys = rows * (past + (rows + 1) / 2.0);  // that are seen
+    print(fmt::format("causal_attention prompt {} rows={} past={} heads={}/{} head_dim={}",
+                      dtype_text(k), rows, past, heads, key_heads, head_dim),
+          s * 1e3, 4.0 * keys * heads * head_dim / s / 1e9, "gflops", limits.gflops(k));
+  }
+}
+
+// One row of an answer in each of several layers, so that keys come from memory as in a model.
+void bench_decode_attention(const Limits& limits, int depth, int heads, int key_heads,
+                            int head_dim) {
+  const auto q = random({1, heads, head_dim});
+  for (const auto dtype : {mx::float32, mx::bfloat16}) {
+    const size_t layer_bytes = size_t(depth) * key_heads * head_dim * 2 * mx::size_of(dtype);
+    const int layers = std::clamp(static_cast<int>((size_t{128} << 20) / layer_bytes), 1, 32);
+    std::vector<mx::array> k;
+    std::vector<mx::array> v;
+    for (int i = 0; i < layers; ++i) {
+      k.push_back(random({depth, key_heads, head_dim}, dtype));
+      v.push_back(random({depth, key_heads, head_dim}, dtype));
+    }
+    const double s = median_seconds([&] {
+      std::vector<mx::array> out;
+      for (int i = 0; i < layers; ++i) {
+        out.push_back(causal_attention(q, k[i], v[i], depth - 1, {0.125f, 0, 0, true}));
+      }
+      mx::eval(out);
+    });
+    print(fmt::format("causal_attention decode {} depth={} heads={}/{} head_dim={} layers={}",
+                      dtype_text(k[0]), depth, heads, key_heads, head_dim, layers),
+          s * 1e3, double(layer_bytes) * layers / s / 1e9, "gbytes_per_s", limits.gbytes);
+  }
+}
+
+void bench_attention(const Limits& limits) {
+  bench_segment_attention(limits, 256, 3, 64);    // fovea-tiny's tower
+  bench_segment_attention(limits, 1024, 12, 64);  // SigLIP-B 512
+  bench_segment_attention(limits, 1564, 16, 80);  // Qwen2-VL's tower
+  bench_segment_attention(limits, 577, 16, 64);   // CLIP-L 336
+  bench_prompt_attention(limits, 512, 0, 12, 12, 128);
+  bench_prompt_attention(limits, 512, 0, 12, 2, 128);  // Qwen2-VL-2B
+  bench_prompt_attention(limits, 512, 3584, 12, 2, 128);
+  for (const int depth : {4096, 16384}) {
+    bench_decode_attention(limits, depth, 9, 3, 64);     // SmolVLM-256M
+    bench_decode_attention(limits, depth, 12, 2, 128);   // Qwen2-VL-2B
+    bench_decode_attention(limits, depth, 32, 32, 128);  // LLaVA-1.5-7B
+  }
 }
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   const auto& isa = isa::table();
   Limits limits{read_limit(), flops_limit(isa.fma_flops), flops_limit(isa.bf16_flops)};
   if (limits.bf16_gflops == 0) limits.bf16_gflops = limits.f32_gflops;
@@ -149,21 +215,23 @@ int main() {
       .set("f32_gflops", limits.f32_gflops)
       .set("bf16_gflops", limits.bf16_gflops);
   std::printf("%s\n", head.dump().c_str());
+  if (argc > 1 && std::string_view(argv[1]) == "attention") {
+    bench_attention(limits);
+    return 0;
+  }
   constexpr struct {
     int k, n;
   } kShapes[] = {
-      {256, 1024},   // fovea-tiny
-      {576, 1536},   // SmolVLM-256M, decoder
-      {1536, 8960},  // Qwen2-VL-2B, decoder
-      {8960, 1536},
-      {1280, 5120},   // Qwen2-VL, tower
-      {4096, 11008},  // LLaVA-1.5-7B, decoder
+      {256, 1024},                  // fovea-tiny
+      {576, 1536},                  // SmolVLM-256M, decoder
+      {1536, 8960},                 // Qwen2-VL-2B, decoder
+      {8960, 1536},  {1280, 5120},  // Qwen2-VL, tower
+      {4096, 11008},                // LLaVA-1.5-7B, decoder
   };
   for (const auto [k, n] : kShapes) {
     for (const int m : {1, 8, 16}) bench_product(limits, m, k, n, true);
     for (const int m : {64, 512}) bench_product(limits, m, k, n, false);
   }
-  bench_attention(limits, 256, 3, 64);    // fovea-tiny's tower
-  bench_attention(limits, 1024, 12, 64);  // SigLIP-B 512
+  bench_attention(limits);
   return 0;
 }

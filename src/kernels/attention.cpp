@@ -1,24 +1,21 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include "base/error.h"
 #include "kernels/isa/isa.h"
+#include "kernels/numerics.h"
 #include "kernels/op.h"
-#include "mlx/allocator.h"
-#include "mlx/backend/cpu/encoder.h"
 #include "mlx/ops.h"
-#include "mlx/primitives.h"
-#include "mlx/utils.h"
 
 namespace fovea::kernels {
 namespace {
 
 constexpr int kHeadDimMax = 256;
-constexpr int kRowsPerPiece = 24;
-
+// Of the largest value, for products in bfloat16: two roundings of 2^-9, of which scores that weigh
+// little make more.
+constexpr float kBFloat16Tolerance = 2e-2f;
 // Queries that see one stretch of keys. Blocks of keys are counted from the stretch's first key, so
 // that a picture's bits do not depend on the pictures before it.
 struct Stretch {
@@ -48,45 +45,86 @@ Heads checked_heads(const mx::array& q, const mx::array& k, const mx::array& v) 
   return {q.shape(1), k.shape(1), q.shape(2)};
 }
 
-// One head of one stretch, cut into pieces of a few rows for the threads.
-void attend_piece(const Heads& heads, const Stretch& s, int head, int begin, int end,
-                  const float* q, const float* k, const float* v, const AttentionOptions& options,
-                  float* out) {
-  const int64_t q_stride = int64_t{heads.query} * heads.dim;
-  const int64_t q_at = (s.first_row + begin) * q_stride + int64_t{head} * heads.dim;
-  const int64_t kv_stride = int64_t{heads.key} * heads.dim;
-  const int64_t kv_at =
-      s.first_key * kv_stride + int64_t{head / (heads.query / heads.key)} * heads.dim;
-  isa::AttentionRows rows;
-  rows.q = q + q_at;
-  rows.k = k + kv_at;
-  rows.v = v + kv_at;
-  rows.out = out + q_at;
-  rows.q_stride = q_stride;
-  rows.kv_stride = kv_stride;
-  rows.rows = end - begin;
-  rows.head_dim = heads.dim;
-  rows.last_key = s.keys_seen + begin * s.key_step;
-  rows.key_step = s.key_step;
-  rows.window = options.window;
-  rows.scale = options.scale;
-  rows.softcap = options.softcap;
-  float scratch[3 * (isa::kKeyBlock + kHeadDimMax)];
-  isa::table().attend(rows, scratch);
+struct Work {
+  Heads heads;
+  std::vector<Stretch> stretches;
+  AttentionOptions options;
+  bool bf16;  // products
+};
+
+// A stretch in pieces for the threads: some rows of some of the heads that share a key head, as
+// many as the inner loop takes. Numbered from the longest histories on.
+class Pieces {
+ public:
+  Pieces(const Heads& heads, const Stretch& stretch, int queries_max)
+      : heads_(heads),
+        stretch_(stretch),
+        group_(heads.query / heads.key),
+        group_cut_(std::min(group_, queries_max)),
+        row_cut_(std::min(stretch.rows, queries_max / group_cut_)),
+        groups_((group_ + group_cut_ - 1) / group_cut_) {}
+
+  int count() const { return (stretch_.rows + row_cut_ - 1) / row_cut_ * heads_.key * groups_; }
+
+  template <class T>
+  isa::AttentionRows piece(int i, const float* q, const T* k, const T* v, float* out) const {
+    i = count() - 1 - i;
+    const int head = i % groups_ * group_cut_;  // within its group
+    const int key_head = i / groups_ % heads_.key;
+    const int row = i / groups_ / heads_.key * row_cut_;
+    isa::AttentionRows rows;
+    rows.q_stride = int64_t{heads_.query} * heads_.dim;
+    rows.kv_stride = int64_t{heads_.key} * heads_.dim;
+    const int64_t q_at = (stretch_.first_row + row) * rows.q_stride +
+                         (int64_t{key_head} * group_ + head) * heads_.dim;
+    const int64_t kv_at = stretch_.first_key * rows.kv_stride + int64_t{key_head} * heads_.dim;
+    rows.q = q + q_at;
+    rows.k = k + kv_at;
+    rows.v = v + kv_at;
+    rows.kv_dtype = sizeof(T) == 2 ? isa::Float::kBF16 : isa::Float::kF32;
+    rows.out = out + q_at;
+    rows.rows = std::min(row_cut_, stretch_.rows - row);
+    rows.group = std::min(group_cut_, group_ - head);
+    rows.head_dim = heads_.dim;
+    rows.last_key = stretch_.keys_seen + row * stretch_.key_step;
+    rows.key_step = stretch_.key_step;
+    return rows;
+  }
+
+ private:
+  Heads heads_;
+  Stretch stretch_;
+  int group_;
+  int group_cut_;
+  int row_cut_;
+  int groups_;
+};
+
+// A thread's own memory, at a multiple of 64 bytes.
+float* scratch_of(size_t floats) {
+  thread_local std::vector<float> memory;
+  if (memory.size() < floats + 16) memory.resize(floats + 16);
+  const auto past = reinterpret_cast<uintptr_t>(memory.data()) % 64;
+  return memory.data() + (64 - past) / sizeof(float) % 16;
 }
 
-void run_attention(const Heads& heads, const std::vector<Stretch>& stretches, const Arrays& in,
-                   const AttentionOptions& options, float* out) {
+template <class T>
+void run_attention(const Work& work, const Arrays& in, float* out) {
   const Floats q(in[0]);
-  const Floats k(in[1]);
-  const Floats v(in[2]);
-  for (const auto& s : stretches) {
-    const int pieces = (s.rows + kRowsPerPiece - 1) / kRowsPerPiece;
-    parallel_for(pieces * heads.query, 1, [&](int begin, int end) {
+  const Elements<T> k(in[1]);
+  const Elements<T> v(in[2]);
+  const auto attend = work.bf16 ? isa::table().attend_bf16 : isa::table().attend;
+  const int dim = work.heads.dim;
+  const size_t floats = work.bf16 ? isa::attend_bf16_floats(dim) : isa::attend_floats(dim);
+  for (const auto& stretch : work.stretches) {
+    const Pieces pieces(work.heads, stretch, work.bf16 ? isa::kFlashQueries : isa::kQueries);
+    parallel_for(pieces.count(), 1, [&](int begin, int end) {
       for (int i = begin; i < end; ++i) {
-        const int first = i / heads.query * kRowsPerPiece;
-        attend_piece(heads, s, i % heads.query, first, std::min(first + kRowsPerPiece, s.rows),
-                     q.data(), k.data(), v.data(), options, out);
+        auto rows = pieces.piece(i, q.data(), k.data(), v.data(), out);
+        rows.window = work.options.window;
+        rows.scale = work.options.scale;
+        rows.softcap = work.options.softcap;
+        attend(rows, scratch_of(floats));
       }
     });
   }
@@ -124,59 +162,29 @@ mx::array mask_of(const std::vector<Stretch>& stretches, int rows, int keys, int
   return mx::array(mask.data(), {rows, keys}, mx::float32);
 }
 
-mx::array attention_op(const char* name, const Heads& heads, Arrays inputs,
-                       std::vector<Stretch> stretches, int keys, const AttentionOptions& options) {
-  mx::Shape shape = inputs[0].shape();
-  const auto run = [=](const Arrays& in, float* out) {
-    run_attention(heads, stretches, in, options, out);
+// Keys and values keep bfloat16 where both have it.
+mx::array attention_op(const char* name, const mx::array& q, const mx::array& k, const mx::array& v,
+                       Work work, int keys) {
+  const bool halves = k.dtype() == mx::bfloat16 && v.dtype() == mx::bfloat16;
+  const auto kv_dtype = halves ? mx::bfloat16 : mx::float32;
+  work.bf16 = work.bf16 && numerics() != Numerics::kFloat32 && isa::table().attend_bf16;
+  Op op;
+  op.name = name;
+  op.shape = q.shape();
+  op.run = [work, halves](const Arrays& in, float* out) {
+    halves ? run_attention<uint16_t>(work, in, out) : run_attention<float>(work, in, out);
   };
-  const auto fallback = [=](const Arrays& in) {
+  op.fallback = [work, keys](const Arrays& in) {
     const auto used = [&](const mx::array& x) {
-      return mx::slice(x, {0, 0, 0}, {keys, x.shape(1), x.shape(2)});
+      return mx::astype(mx::slice(x, {0, 0, 0}, {keys, x.shape(1), x.shape(2)}), mx::float32);
     };
-    return attention_fallback({in[0], used(in[1]), used(in[2])},
-                              mask_of(stretches, in[0].shape(0), keys, options.window), heads,
-                              options);
+    const auto mask = mask_of(work.stretches, in[0].shape(0), keys, work.options.window);
+    return attention_fallback({in[0], used(in[1]), used(in[2])}, mask, work.heads, work.options);
   };
-  return make_op({name, std::move(shape), run, fallback}, std::move(inputs));
+  if (work.bf16) op.tolerance = kBFloat16Tolerance;
+  return make_op(std::move(op),
+                 {mx::astype(q, mx::float32), mx::astype(k, kv_dtype), mx::astype(v, kv_dtype)});
 }
-
-Arrays as_float32(const mx::array& q, const mx::array& k, const mx::array& v) {
-  return {mx::astype(q, mx::float32), mx::astype(k, mx::float32), mx::astype(v, mx::float32)};
-}
-
-// Writes into the memory of its first input.
-class AppendRows : public mx::Primitive {
- public:
-  AppendRows(mx::Stream stream, int at) : Primitive(stream), at_(at) {}
-
-  void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
-    auto& out = outputs[0];
-    const auto& buffer = inputs[0];
-    const bool in_place = buffer.flags().row_contiguous;
-    if (in_place) {
-      out.copy_shared_buffer(buffer);
-    } else {
-      out.set_data(mx::allocator::malloc(out.nbytes()));
-    }
-    float* memory = out.data<float>();
-    const size_t row = out.size() / static_cast<size_t>(out.shape(0));
-    float* to = memory + static_cast<size_t>(at_) * row;
-    auto& encoder = mx::cpu::get_command_encoder(stream());
-    encoder.dispatch([before = mx::array::unsafe_weak_copy(buffer),
-                      rows = mx::array::unsafe_weak_copy(inputs[1]), in_place, memory, to] {
-      if (!in_place) std::memcpy(memory, Floats(before).data(), before.size() * sizeof(float));
-      std::memcpy(to, Floats(rows).data(), rows.size() * sizeof(float));
-    });
-  }
-  void eval_gpu(const Arrays&, Arrays&) override {
-    throw std::logic_error("append_rows is for the CPU");
-  }
-  const char* name() const override { return "fovea::append_rows"; }
-
- private:
-  int at_;
-};
 
 }  // namespace
 
@@ -188,12 +196,14 @@ mx::array causal_attention(const mx::array& q_THD, const mx::array& k_CKD, const
     fail(ErrorKind::kInvalidData, "[attention] expected room for {} keys but got buffers of {}",
          past + rows, k_CKD.shape(0));
   }
-  return attention_op("fovea::causal_attention", heads, as_float32(q_THD, k_CKD, v_CKD),
-                      {{0, rows, 0, past + 1, 1}}, past + rows, options);
+  const bool decode = options.decode && numerics() == Numerics::kFast;
+  const bool bf16 = !decode && k_CKD.dtype() == mx::bfloat16 && v_CKD.dtype() == mx::bfloat16;
+  return attention_op("fovea::causal_attention", q_THD, k_CKD, v_CKD,
+                      {heads, {{0, rows, 0, past + 1, 1}}, options, bf16}, past + rows);
 }
 
 mx::array segment_attention(const mx::array& q_THD, const mx::array& k_THD, const mx::array& v_THD,
-                            const std::vector<int>& cu_seqlens, float scale) {
+                            const std::vector<int>& cu_seqlens, float scale, Products products) {
   const Heads heads = checked_heads(q_THD, k_THD, v_THD);
   if (cu_seqlens.empty() || cu_seqlens.front() != 0 || cu_seqlens.back() != q_THD.shape(0) ||
       k_THD.shape(0) != q_THD.shape(0) || !std::is_sorted(cu_seqlens.begin(), cu_seqlens.end())) {
@@ -208,27 +218,11 @@ mx::array segment_attention(const mx::array& q_THD, const mx::array& k_THD, cons
     const int end = cu_seqlens[i + 1];
     if (end > begin) stretches.push_back({begin, end - begin, begin, end - begin, 0});
   }
-  return attention_op("fovea::segment_attention", heads, as_float32(q_THD, k_THD, v_THD),
-                      std::move(stretches), q_THD.shape(0), {scale, 0, 0});
-}
-
-mx::array append_rows(const mx::array& buffer_CKD, const mx::array& rows_TKD, int at) {
-  const auto& buffer = buffer_CKD.shape();
-  const auto& added = rows_TKD.shape();
-  if (buffer.size() != 3 || added.size() != 3 || at < 0 || at + added[0] > buffer[0] ||
-      buffer[1] != added[1] || buffer[2] != added[2] || buffer_CKD.dtype() != mx::float32) {
-    fail(ErrorKind::kInvalidData,
-         "[append_rows] expected rows that fit a float32 buffer {} from row {} on but got {}",
-         shape_text(buffer_CKD), at, shape_text(rows_TKD));
-  }
-  const auto rows = mx::astype(rows_TKD, mx::float32);
-  const auto stream = mx::default_stream(mx::default_device());
-  if (stream.device != mx::Device::cpu) {
-    return mx::slice_update(buffer_CKD, rows, mx::Shape{at, 0, 0},
-                            mx::Shape{at + rows.shape(0), rows.shape(1), rows.shape(2)});
-  }
-  return mx::array(buffer_CKD.shape(), mx::float32, std::make_shared<AppendRows>(stream, at),
-                   {buffer_CKD, rows});
+  AttentionOptions options;
+  options.scale = scale;
+  return attention_op("fovea::segment_attention", q_THD, k_THD, v_THD,
+                      {heads, std::move(stretches), options, products == Products::kBFloat16},
+                      q_THD.shape(0));
 }
 
 }  // namespace fovea::kernels

@@ -1,11 +1,15 @@
-// Attention without a score matrix in memory: online softmax over blocks of 64 keys at absolute
+// Attention without a score matrix in memory: online softmax over blocks of keys at absolute
 // positions of the sequence (or segment), in one order. A row's bits do not depend on the rows
 // beside it, on the segments before its own, nor on how its prompt was cut. Head sizes 1 to 256,
-// any number of query heads per key head, float32 inside and out. What does not fit is
+// any number of query heads per key head; queries and outputs are float32. What does not fit is
 // Error(kInvalidData). Engine thread only.
 //
-// Legend: T query rows, S keys, C capacity of a key buffer, H heads, K key/value heads, D head
-// size.
+// Two numerics. Exact: float32 throughout, over keys and values that may be stored in bfloat16,
+// with the same bits on every instruction set. Products in bfloat16: queries, keys, values and
+// softmax weights are rounded to bfloat16 and summed in float32, within 2e-2 of the largest value;
+// only where the processor has such instructions and numerics.h allows it, exact elsewhere.
+//
+// Legend: T query rows, C capacity of a key buffer, H heads, K key/value heads, D head size.
 #pragma once
 
 #include <vector>
@@ -20,20 +24,23 @@ struct AttentionOptions {
   float scale = 1;
   int window = 0;     // keys that a row sees at most, itself included; 0 is all
   float softcap = 0;  // scores -> softcap * tanh(scores / softcap); 0 is off
+  // Rows of generated tokens rather than of a prompt: exact whatever the buffers hold, unless
+  // numerics.h asks for those of a prompt.
+  bool decode = false;
 };
 
-// Row i of q_THD stands at position past + i and sees keys [0, past + i] of the buffers.
+enum class Products { kFloat32, kBFloat16 };
+
+// Row i of q_THD stands at position past + i and sees keys [0, past + i] of the buffers. Buffers in
+// float32 are exact; in bfloat16 the rows of a prompt have products in bfloat16.
 mx::array causal_attention(const mx::array& q_THD, const mx::array& k_CKD, const mx::array& v_CKD,
                            int past, const AttentionOptions& options);
 
 // Rows see exactly the rows of their own segment: segment i is [cu_seqlens[i], cu_seqlens[i + 1]).
-// cu_seqlens starts with 0, never falls, and ends with T.
+// cu_seqlens starts with 0, never falls, and ends with T. k and v are used as float32, or rounded
+// for their products.
 mx::array segment_attention(const mx::array& q_THD, const mx::array& k_THD, const mx::array& v_THD,
-                            const std::vector<int>& cu_seqlens, float scale);
-
-// Writes rows_TKD into the float32 buffer_CKD from row `at` on, in place: the result shares the
-// buffer's memory, and whoever still holds the old buffer sees the new rows too. T + at <= C. A
-// buffer that is not row-major is copied first. No gradient.
-mx::array append_rows(const mx::array& buffer_CKD, const mx::array& rows_TKD, int at);
+                            const std::vector<int>& cu_seqlens, float scale,
+                            Products products = Products::kFloat32);
 
 }  // namespace fovea::kernels

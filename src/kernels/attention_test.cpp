@@ -33,23 +33,77 @@ TEST(Attention, MatchesTheFallbackForHeadsWindowsAndCaps) {
   }
 }
 
+// Keys and values in bfloat16: rows of a prompt, then rows of an answer.
+TEST(Attention, MatchesTheFallbackOverBfloat16) {
+  for (const int d : {32, 64, 72, 80, 96, 128, 256}) {
+    for (const int past : {0, 1, 127, 128, 200}) {
+      for (auto options : {kPlain, kWindowed, kCapped}) {
+        options.scale = 1 / std::sqrt(static_cast<float>(d));
+        const auto q = random({7, 6, d});
+        const auto k = random({210, 2, d}, mx::bfloat16);
+        const auto v = random({210, 2, d}, mx::bfloat16);
+        for (const bool decode : {false, true}) {
+          options.decode = decode;
+          expect_matches_fallback([&] { return causal_attention(q, k, v, past, options); },
+                                  fmt::format("d {} past {} window {} cap {} decode {}", d, past,
+                                              options.window, options.softcap, decode));
+        }
+      }
+    }
+  }
+}
+
+TEST(Attention, RowsOfAnAnswerAreExactOverBfloat16) {
+  for (const int heads : {1, 2, 8, 60}) {
+    const auto q = random({3, heads, 40});
+    const auto k = random({100, heads > 2 ? 2 : 1, 40}, mx::bfloat16);
+    const auto v = random({100, heads > 2 ? 2 : 1, 40}, mx::bfloat16);
+    const auto wide = [](const mx::array& x) { return mx::astype(x, mx::float32); };
+    AttentionOptions options = kPlain;
+    const auto exact = causal_attention(q, wide(k), wide(v), 90, options);
+    options.decode = true;
+    expect_equal_bits(causal_attention(q, k, v, 90, options), exact, fmt::format("{}", heads));
+  }
+}
+
 TEST(Attention, SegmentsSeeOnlyThemselves) {
   const auto q = random({90, 3, 16});
   const auto k = random({90, 3, 16});
   const auto v = random({90, 3, 16});
   const std::vector<int> ends = {0, 1, 13, 13, 90};
-  expect_matches_fallback([&] { return segment_attention(q, k, v, ends, 0.25f); }, "segments");
+  for (const auto products : {Products::kFloat32, Products::kBFloat16}) {
+    expect_matches_fallback([&] { return segment_attention(q, k, v, ends, 0.25f, products); },
+                            "segments");
+  }
 }
 
 TEST(Attention, ASegmentKeepsItsBitsBehindOthers) {
   const auto q = random({190, 3, 16});
   const auto k = random({190, 3, 16});
   const auto v = random({190, 3, 16});
-  for (const int at : {1, 13, 64, 100}) {
-    const auto together = segment_attention(q, k, v, {0, at, 190}, 0.25f);
-    const auto alone = segment_attention(rows(q, at, 190), rows(k, at, 190), rows(v, at, 190),
-                                         {0, 190 - at}, 0.25f);
-    expect_equal_bits(rows(together, at, 190), alone, fmt::format("segment at {}", at));
+  for (const auto products : {Products::kFloat32, Products::kBFloat16}) {
+    for (const int at : {1, 13, 64, 100}) {
+      const auto together = segment_attention(q, k, v, {0, at, 190}, 0.25f, products);
+      const auto alone = segment_attention(rows(q, at, 190), rows(k, at, 190), rows(v, at, 190),
+                                           {0, 190 - at}, 0.25f, products);
+      expect_equal_bits(rows(together, at, 190), alone, fmt::format("segment at {}", at));
+    }
+  }
+}
+
+// Every row of `whole` = attention over all rows, against the same rows in chunks of every size.
+void expect_chunks_alike(const mx::array& q, const mx::array& k, const mx::array& v,
+                         const AttentionOptions& options, std::initializer_list<int> chunks) {
+  const int count = q.shape(0);
+  const auto whole = causal_attention(q, k, v, 0, options);
+  for (const int chunk : chunks) {
+    std::vector<mx::array> parts;
+    for (int at = 0; at < count; at += chunk) {
+      const auto part = rows(q, at, std::min(count, at + chunk));
+      parts.push_back(causal_attention(part, k, v, at, options));
+    }
+    expect_equal_bits(whole, mx::concatenate(parts, 0),
+                      fmt::format("chunks of {} window {}", chunk, options.window));
   }
 }
 
@@ -58,29 +112,40 @@ TEST(Attention, ChunkingDoesNotChangeBits) {
   const auto k = random({150, 2, 40});
   const auto v = random({150, 2, 40});
   for (const auto& options : {kPlain, kWindowed, kCapped}) {
-    const auto whole = causal_attention(q, k, v, 0, options);
-    for (const int chunk : {1, 2, 3, 7, 64, 100}) {
-      for (int at = 0; at < 150; at += chunk) {
-        const int end = std::min(150, at + chunk);
-        expect_equal_bits(rows(whole, at, end),
-                          causal_attention(rows(q, at, end), k, v, at, options),
-                          fmt::format("chunk {} at {}", chunk, at));
-      }
-    }
+    expect_chunks_alike(q, k, v, options, {1, 2, 3, 7, 64, 100});
   }
 }
 
+TEST(Attention, ChunkingDoesNotChangeBitsOverBfloat16) {
+  for (const int d : {40, 64, 72, 128}) {
+    const auto q = random({290, 6, d});
+    const auto k = random({290, 2, d}, mx::bfloat16);
+    const auto v = random({290, 2, d}, mx::bfloat16);
+    for (const auto& options : {kPlain, kWindowed, kCapped}) {
+      expect_chunks_alike(q, k, v, options, {1, 2, 3, 5, 7, 24, 63, 64, 65, 128, 200});
+    }
+  }
+  const auto q = random({64, 3, 64});
+  const auto k = random({64, 1, 64}, mx::bfloat16);
+  const auto v = random({64, 1, 64}, mx::bfloat16);
+  for (int chunk = 1; chunk < 64; ++chunk) expect_chunks_alike(q, k, v, kPlain, {chunk});
+}
+
+// What a row does not see must not reach it, not even where its weight is 0.
 TEST(Attention, ALaterKeyDoesNotTouchEarlierRows) {
-  const auto q = random({70, 2, 16});
-  const auto k = random({70, 2, 16});
-  const auto v = random({70, 2, 16});
-  const auto poison = mx::concatenate({rows(v, 0, 69), mx::full({1, 2, 16}, NAN)}, 0);
-  expect_equal_bits(rows(causal_attention(q, k, v, 0, kPlain), 0, 69),
-                    rows(causal_attention(q, k, poison, 0, kPlain), 0, 69), "values");
-  const auto bad_key = mx::concatenate({rows(k, 0, 69), mx::full({1, 2, 16}, NAN)}, 0);
-  const auto y = causal_attention(q, bad_key, v, 0, kPlain);
-  expect_equal_bits(rows(causal_attention(q, k, v, 0, kPlain), 0, 69), rows(y, 0, 69), "keys");
-  EXPECT_TRUE(mx::all(mx::isnan(rows(y, 69, 70))).item<bool>()) << "the row that sees it";
+  for (const auto dtype : {mx::float32, mx::bfloat16}) {
+    const auto q = random({70, 2, 16});
+    const auto k = random({70, 2, 16}, dtype);
+    const auto v = random({70, 2, 16}, dtype);
+    const auto nan = mx::full({1, 2, 16}, NAN, dtype);
+    const auto expected = rows(causal_attention(q, k, v, 0, kPlain), 0, 69);
+    const auto poison = mx::concatenate({rows(v, 0, 69), nan}, 0);
+    expect_equal_bits(expected, rows(causal_attention(q, k, poison, 0, kPlain), 0, 69), "values");
+    const auto bad_key = mx::concatenate({rows(k, 0, 69), nan}, 0);
+    const auto y = causal_attention(q, bad_key, v, 0, kPlain);
+    expect_equal_bits(expected, rows(y, 0, 69), "keys");
+    EXPECT_TRUE(mx::all(mx::isnan(rows(y, 69, 70))).item<bool>()) << "the row that sees it";
+  }
 }
 
 TEST(Attention, GradientFollowsTheFallback) {
@@ -109,35 +174,6 @@ TEST(Attention, RefusesWhatDoesNotFit) {
                "[4, 32]");
   EXPECT_ERROR(segment_attention(q, k, k, {0, 5}, 1.0f), ErrorKind::kInvalidData, "[0, 5]");
   EXPECT_ERROR(segment_attention(q, k, k, {0, 3, 2, 4}, 1.0f), ErrorKind::kInvalidData, "rise");
-  EXPECT_ERROR(append_rows(k, random({3, 2, 8}), 2), ErrorKind::kInvalidData, "[append_rows]");
-  EXPECT_ERROR(append_rows(k, random({1, 2, 9}), 0), ErrorKind::kInvalidData, "[append_rows]");
-}
-
-TEST(AppendRows, WritesInPlaceThroughAChain) {
-  auto buffer = mx::zeros({10, 2, 4});
-  mx::eval(buffer);
-  const float* memory = buffer.data<float>();
-  const auto first = random({3, 2, 4});
-  const auto second = random({1, 2, 4});
-  buffer = append_rows(append_rows(buffer, first, 0), second, 3);
-  expect_equal_bits(rows(buffer, 0, 3), first, "first rows");
-  expect_equal_bits(rows(buffer, 3, 4), second, "next row");
-  EXPECT_EQ(buffer.data<float>(), memory);
-}
-
-TEST(AppendRows, CopiesABufferThatIsNotRowMajor) {
-  const auto one_value = mx::broadcast_to(mx::array(7.0f), {4, 2, 3});
-  const auto row = random({1, 2, 3});
-  const auto filled = append_rows(one_value, row, 2);
-  expect_equal_bits(rows(filled, 2, 3), row, "the row");
-  expect_equal_bits(rows(filled, 0, 2), mx::full({2, 2, 3}, 7.0f), "before it");
-  expect_equal_bits(rows(filled, 3, 4), mx::full({1, 2, 3}, 7.0f), "behind it");
-}
-
-TEST(AppendRows, TakesStridedRows) {
-  const auto packed = mx::slice(random({2, 2, 12}), {0, 0, 4}, {2, 2, 8});
-  const auto filled = append_rows(mx::zeros({3, 2, 4}), packed, 1);
-  expect_equal_bits(rows(filled, 1, 3), packed, "rows");
 }
 
 }  // namespace

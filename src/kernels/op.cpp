@@ -69,15 +69,16 @@ mx::array make_op(Op op, Arrays inputs) {
   return out;
 }
 
-Floats::Floats(const mx::array& a) {
+template <class T>
+Elements<T>::Elements(const mx::array& a) {
   if (a.flags().row_contiguous) {
-    data_ = a.data<float>();
+    data_ = a.data<T>();
     return;
   }
   copy_.resize(a.size());
   std::vector<int> index(a.ndim(), 0);
-  const float* base = a.data<float>();
-  for (float& value : copy_) {
+  const T* base = a.data<T>();
+  for (T& value : copy_) {
     int64_t at = 0;
     for (size_t axis = 0; axis < index.size(); ++axis) at += index[axis] * a.strides()[axis];
     value = base[at];
@@ -88,6 +89,9 @@ Floats::Floats(const mx::array& a) {
   }
   data_ = copy_.data();
 }
+
+template class Elements<float>;
+template class Elements<uint16_t>;
 
 void parallel_for(int count, int grain, const std::function<void(int, int)>& body) {
   auto& pool = ThreadPool::instance();

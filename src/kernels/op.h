@@ -3,6 +3,7 @@
 // gives the gradient, and is what tests and --check-kernels compare with. Engine thread only.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -29,17 +30,21 @@ struct Op {
 // and are compared.
 mx::array make_op(Op op, Arrays inputs);
 
-// A row-major float view of an evaluated float32 array: the array's own memory when it is laid out
-// so, else a copy.
-class Floats {
+// A row-major view of an evaluated array whose elements are laid out as T (float for float32,
+// uint16_t for the bits of bfloat16): the array's own memory when it is laid out so, else a copy.
+template <class T>
+class Elements {
  public:
-  explicit Floats(const mx::array& a);
-  const float* data() const { return data_; }
+  explicit Elements(const mx::array& a);
+  const T* data() const { return data_; }
 
  private:
-  std::vector<float> copy_;
-  const float* data_;
+  std::vector<T> copy_;
+  const T* data_;
 };
+
+using Floats = Elements<float>;
+using Halves = Elements<uint16_t>;
 
 // Calls body(begin, end) over [0, count) in parallel, in pieces of at least `grain`. What a piece
 // holds must not matter to the result.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "kernels/append_rows.h"
 #include "kernels/attention.h"
 #include "mlx/ops.h"
 

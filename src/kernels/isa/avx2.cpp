@@ -16,6 +16,8 @@ namespace {
 
 #include "kernels/isa/vec256.h"
 
+#include "kernels/isa/vec_pair.h"
+
 #include "kernels/isa/decode_avx2.h"
 
 #include "kernels/isa/body.h"

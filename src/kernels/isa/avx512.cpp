@@ -1,4 +1,5 @@
-// AVX-512 with VNNI and BF16, run only where CPUID shows all of what its flags in CMakeLists.txt name.
+// AVX-512 with VNNI and BF16, run only where CPUID shows all of what its flags in CMakeLists.txt
+// name.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -16,9 +17,15 @@ namespace {
 
 #include "kernels/isa/vec256.h"
 
+#include "kernels/isa/vec512.h"
+
 #include "kernels/isa/decode_avx512.h"
 
 #include "kernels/isa/body.h"
+
+#include "kernels/isa/flash_pack_avx512.h"
+
+#include "kernels/isa/flash_avx512.h"
 
 #include "kernels/isa/prompt_avx512.h"
 
@@ -28,6 +35,7 @@ constexpr Table avx512() {
   table.prepare_prompt_row = prepare_prompt_row;
   table.prompt_product = prompt_product;
   table.bf16_flops = bf16_flops;
+  table.attend_bf16 = attend_bf16;
   return table;
 }
 

@@ -4,7 +4,11 @@
 //   load_nibbles (8 unsigned 4-bit values), split<bits>(the first 8 values of a number), store,
 //   store_partial(p, n), fma(a, b, c) = a * b + c rounded once, + - * /, max (the second operand
 //   when they do not compare), round (to even), pow2 (2 to a whole number), lane_max, sum ((0+4) +
-//   (2+6)) + ((1+5) + (3+7)), sums (of 4 vectors), and from_bf16, from_f16 of one value,
+//   (2+6)) + ((1+5) + (3+7)), sums (of 4 vectors), and from_bf16, from_f16 of one value;
+// `Vec16`, a type of 16 with zero to fma, the operators, max, round and pow2 of those, and
+//   load of bfloat16 too, join(a, b): 8 of each, twice(p): the same 8 in both halves; kStrip,
+//   kPairs: how many a tile of 3 rows can keep in registers, elements or sums; sums(p, out): sum()
+//   of both halves of each of kPairs;
 // and the two types that decode_body.h asks for.
 // Included inside an anonymous namespace, so that every variant has code of its own.
 
@@ -18,16 +22,16 @@
 
 // What the processor reaches at best: multiply-adds of registers, enough of them in flight.
 double fma_flops(size_t rounds, float* sink) {
-  constexpr int kChains = 12;
-  Vec chains[kChains];
-  for (int i = 0; i < kChains; ++i) chains[i] = Vec::set1(static_cast<float>(i));
-  const Vec factor = Vec::set1(*sink);
+  constexpr int kChains = 3 * Vec16::kStrip;
+  Vec16 chains[kChains];
+  for (int i = 0; i < kChains; ++i) chains[i] = Vec16::set1(static_cast<float>(i));
+  const Vec16 factor = Vec16::set1(*sink);
   for (size_t round = 0; round < rounds; ++round) {
-    for (int i = 0; i < kChains; ++i) chains[i] = Vec::fma(chains[i], factor, factor);
+    for (int i = 0; i < kChains; ++i) chains[i] = Vec16::fma(chains[i], factor, factor);
   }
   for (int i = 1; i < kChains; ++i) chains[0] = chains[0] + chains[i];
-  *sink = chains[0].sum();
-  return 2.0 * kLanes * kChains * static_cast<double>(rounds);
+  chains[0].store_partial(sink, 1);
+  return 2.0 * kLanes16 * kChains * static_cast<double>(rounds);
 }
 
 constexpr Table make_table(std::string_view name) {
@@ -41,6 +45,7 @@ constexpr Table make_table(std::string_view name) {
   table.rms_norm = rms_norm;
   table.layer_norm = layer_norm;
   table.attend = attend;
+  table.round_to_bf16 = round_to_bf16;
   table.rotate = rotate;
   table.swiglu = swiglu;
   table.silu = silu;

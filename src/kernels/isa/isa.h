@@ -1,6 +1,6 @@
 // The inner loops of the hot ops, once per instruction set. isa/body.h holds the generic text;
 // each variant (scalar.cpp, avx2.cpp, avx512.cpp) compiles it with its own flags. All variants
-// round and sum alike, so they give the same bits, but for prompt_product.
+// round and sum alike, so they give the same bits, but for prompt_product and attend_bf16.
 //
 // Every function is pure, works on plain memory, and may be called from any thread. Pointers need
 // no alignment beyond that of their element, and none at all for weights.
@@ -28,15 +28,17 @@ struct WeightRows {
   const void* biases = nullptr;
 };
 
-// Queries of one head that read one stretch of keys.
+// Queries of heads that share one key head, over one stretch of keys.
 struct AttentionRows {
-  const float* q = nullptr;  // row i at q + i * q_stride
-  const float* k = nullptr;  // key j at k + j * kv_stride
-  const float* v = nullptr;
-  float* out = nullptr;  // row i at out + i * q_stride
+  const float* q = nullptr;  // head h of row i at q + i * q_stride + h * head_dim
+  const void* k = nullptr;   // key j at element j * kv_stride
+  const void* v = nullptr;
+  Float kv_dtype = Float::kF32;  // kF32 or kBF16
+  float* out = nullptr;          // as q
   int64_t q_stride = 0;
   int64_t kv_stride = 0;
   int rows = 0;
+  int group = 1;  // heads; rows * group is at most kQueries, or kFlashQueries
   int head_dim = 0;
   int last_key = 0;  // one past the last key of row 0; all rows begin at key 0
   int key_step = 0;  // 1: each further row sees one key more (causal); 0: all see the same
@@ -73,8 +75,14 @@ struct Table {
                    float* y) = nullptr;
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n,
                      float* y) = nullptr;
-  // Online softmax over blocks of kKeyBlock keys from key 0. `scratch` has 3 * (kKeyBlock + D).
+  // Online softmax over blocks of kKeyBlock keys from key 0, in float32. `scratch` has
+  // attend_floats(D).
   void (*attend)(const AttentionRows& rows, float* scratch) = nullptr;
+  // The same with queries, keys, values and weights rounded to bfloat16, and bits of its own; null
+  // where that is no faster. `scratch` has attend_bf16_floats(D) at a multiple of 64 bytes.
+  void (*attend_bf16)(const AttentionRows& rows, float* scratch) = nullptr;
+  // To bfloat16, the nearest, halves to even; NaN stays NaN.
+  void (*round_to_bf16)(const float* x, size_t n, uint16_t* y) = nullptr;
   // Turns element i of each head with element i + r by the row's angle i; r <= head_dim / 2.
   void (*rotate)(const float* x, const float* cos, const float* sin, int heads, int head_dim, int r,
                  float* y) = nullptr;
@@ -89,8 +97,21 @@ struct Table {
   double (*bf16_flops)(size_t rounds, float* sink) = nullptr;  // null without such instructions
 };
 
-inline constexpr int kKeyBlock = 64;
 inline constexpr int kLanes = 8;
+inline constexpr int kLanes16 = 16;
+
+// Queries that go through the keys together, so that a block of keys is read and unpacked once.
+inline constexpr int kQueries = 24;
+inline constexpr int kFlashQueries = 192;
+inline constexpr int kKeyBlock = 64;
+constexpr size_t attend_floats(int head_dim) {
+  const int columns = (head_dim + kLanes16 - 1) / kLanes16 * kLanes16;
+  return size_t(3 * kKeyBlock) + size_t(2 * (kKeyBlock + kQueries)) * columns;
+}
+constexpr size_t attend_bf16_floats(int head_dim) {
+  constexpr size_t kPerElement = 64 + 64 + kFlashQueries / 2 + kFlashQueries;
+  return 8192 + kPerElement * ((size_t(head_dim) + 31) / 32 * 32);
+}
 
 // Products go through as many columns at a time as fit the first-level cache twice over, and as
 // many rows as fit a part of the second.

@@ -205,29 +205,51 @@ TEST(Isa, AttentionHasTheSameBits) {
   SKIP_WITHOUT_OTHERS();
   constexpr int keys = 150;
   for (const int d : {20, 64}) {
-    const auto q = random_floats(static_cast<size_t>(7) * d);
+    const auto q = random_floats(static_cast<size_t>(7) * 3 * d);
     const auto k = random_floats(static_cast<size_t>(keys) * d);
     const auto v = random_floats(static_cast<size_t>(keys) * d);
+    const auto k_halves = random_halves(k.size());
+    const auto v_halves = random_halves(v.size());
     AttentionRows rows;
     rows.q = q.data();
-    rows.k = k.data();
-    rows.v = v.data();
-    rows.q_stride = rows.kv_stride = d;
+    rows.q_stride = 3 * d;
+    rows.kv_stride = d;
     rows.rows = 7;
+    rows.group = 3;
     rows.head_dim = d;
     rows.last_key = keys - 6;
     rows.key_step = 1;
     rows.window = 100;
     rows.softcap = 3;
-    std::vector<float> scratch(3 * (kKeyBlock + static_cast<size_t>(d)));
+    std::vector<float> scratch(attend_floats(d));
     std::vector<float> a(q.size()), b(q.size());
     for (const auto* other : others()) {
-      rows.out = a.data();
-      scalar().attend(rows, scratch.data());
-      rows.out = b.data();
-      other->attend(rows, scratch.data());
-      EXPECT_EQ(a, b);
+      for (const auto dtype : {Float::kF32, Float::kBF16}) {
+        const bool halves = dtype == Float::kBF16;
+        rows.kv_dtype = dtype;
+        rows.k = halves ? static_cast<const void*>(k_halves.data()) : k.data();
+        rows.v = halves ? static_cast<const void*>(v_halves.data()) : v.data();
+        rows.out = a.data();
+        scalar().attend(rows, scratch.data());
+        rows.out = b.data();
+        other->attend(rows, scratch.data());
+        EXPECT_EQ(a, b) << other->name << " head size " << d << " bfloat16 " << halves;
+      }
     }
+  }
+}
+
+TEST(Isa, RoundsToBfloat16WithTheSameBits) {
+  const std::vector<float> x = {1,         1.00390625f, 1.01171875f, -1.00390625f, 3.4e38f,
+                                -INFINITY, -NAN,        1e-40f,      -0.0f,        0.1f};
+  const std::vector<uint16_t> expected = {0x3f80, 0x3f80, 0x3f82, 0xbf80, 0x7f80,
+                                          0xff80, 0xffc0, 0x0001, 0x8000, 0x3dcd};
+  for (const auto* name : {"scalar", "avx2", "avx512"}) {
+    const Table* table = find_table(name);
+    if (!table) continue;
+    std::vector<uint16_t> y(x.size());
+    table->round_to_bf16(x.data(), x.size(), y.data());
+    EXPECT_EQ(y, expected) << name;
   }
 }
 

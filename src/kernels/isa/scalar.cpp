@@ -110,6 +110,8 @@ struct Vec {
   }
 };
 
+#include "kernels/isa/vec_pair.h"
+
 #include "kernels/isa/decode_scalar.h"
 
 #include "kernels/isa/body.h"

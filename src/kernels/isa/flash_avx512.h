@@ -1,0 +1,223 @@
+// Part of avx512.cpp: attention with products in bfloat16, for prompt rows and pictures. Queries
+// and weights are rounded to bfloat16, sums are float32, the softmax runs online over blocks of
+// kFlashKeys keys. Each query's sums are a chain of its own over rising keys: its bits are the same
+// in any tile, and a key that it does not see adds an exact zero.
+
+// The keys of a block that each query of a tile sees, and their union.
+template <int R>
+struct Seen {
+  int begin[R];
+  int end[R];
+  int lowest = kFlashKeys;
+  int highest = 0;
+  bool ragged = false;  // not all see the same
+
+  Seen(const AttentionRows& a, int query, int block, int keys) {
+    for (int r = 0; r < R; ++r) {
+      const int last = a.last_key + (query + r) / a.group * a.key_step;
+      const int first = a.window > 0 ? std::max(0, last - a.window) : 0;
+      begin[r] = std::clamp(first - block, 0, keys);
+      end[r] = std::clamp(last - block, begin[r], keys);
+      if (begin[r] == end[r]) continue;
+      lowest = std::min(lowest, begin[r]);
+      highest = std::max(highest, end[r]);
+    }
+    for (int r = 0; r < R; ++r) ragged = ragged || begin[r] != 0 || end[r] != kFlashKeys;
+  }
+};
+
+__m512 pairs_times(__m512 sum, __m512i a, __m512i b) {
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+}
+
+// 2^x with a relative error of 4e-6 and exactly 1 at 0; exactly 0 from -150 down. NaN stays.
+__m512 exp2_vec(__m512 x) {
+  x = _mm512_max_ps(_mm512_set1_ps(-200), x);
+  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 r = _mm512_sub_ps(x, n);
+  __m512 p = _mm512_set1_ps(0.009600396f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.055916894f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.240237185f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.693121995f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
+  return _mm512_scalef_ps(p, n);
+}
+
+template <int R>
+void flash_scores(const Flash& f, int query, const Seen<R>& seen) {
+  constexpr int kColumns = kFlashStrip / kLanes16;
+  for (int s = seen.lowest / kFlashStrip; s * kFlashStrip < seen.highest; ++s) {
+    const uint32_t* q = f.q + query * f.pairs;
+    const uint32_t* k = f.k + s * f.pairs * kFlashStrip;
+    __m512 sums[R][kColumns];
+    for (auto& row : sums) std::fill(row, row + kColumns, _mm512_setzero_ps());
+    for (int p = 0; p < f.pairs_used; ++p, k += kFlashStrip) {
+      __m512i keys[kColumns];
+      for (int c = 0; c < kColumns; ++c) keys[c] = _mm512_load_si512(k + c * kLanes16);
+      for (int r = 0; r < R; ++r) {
+        const __m512i pair = _mm512_set1_epi32(static_cast<int>(q[r * f.pairs + p]));
+        for (int c = 0; c < kColumns; ++c) sums[r][c] = pairs_times(sums[r][c], pair, keys[c]);
+      }
+    }
+    float* to = f.scores + s * kFlashStrip;
+    for (int r = 0; r < R; ++r) {
+      for (int c = 0; c < kColumns; ++c) {
+        _mm512_store_ps(to + r * kFlashKeys + c * kLanes16, sums[r][c]);
+      }
+    }
+  }
+}
+
+// Lanes of keys [at, at + 16) that stand in [begin, end).
+__mmask16 lanes_between(int at, int begin, int end) {
+  const int low = std::clamp(begin - at, 0, kLanes16);
+  const int high = std::clamp(end - at, 0, kLanes16);
+  return static_cast<__mmask16>(((1u << high) - 1) & ~((1u << low) - 1));
+}
+
+// Scaled scores in units of ln 2, -inf where a query does not see the key; `peaks` rise with them.
+template <int R>
+void flash_peaks(const AttentionRows& a, const Flash& f, const Seen<R>& seen, float* peaks) {
+  constexpr float kLog2E = 1.44269504f;
+  const __m512 unseen = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+  const __m512 scale =
+      _mm512_set1_ps(a.softcap > 0 ? 2 * kLog2E / a.softcap * a.scale : kLog2E * a.scale);
+  const __m512 cap = _mm512_set1_ps(a.softcap * kLog2E);
+  const __m512 one = _mm512_set1_ps(1);
+  for (int r = 0; r < R; ++r) {
+    float* s = f.scores + r * kFlashKeys;
+    __m512 peak = unseen;
+    for (int j = seen.lowest / 32 * 32; j < (seen.highest + 31) / 32 * 32; j += kLanes16) {
+      __m512 x = _mm512_mul_ps(_mm512_load_ps(s + j), scale);
+      if (a.softcap > 0) {  // cap * tanh(y), tanh(y) = 1 - 2 / (1 + e^2y)
+        const __m512 e = _mm512_add_ps(exp2_vec(x), one);
+        x = _mm512_mul_ps(cap, _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2), e)));
+      }
+      if (seen.ragged) {
+        x = _mm512_mask_mov_ps(unseen, lanes_between(j, seen.begin[r], seen.end[r]), x);
+      }
+      peak = _mm512_max_ps(peak, x);
+      _mm512_store_ps(s + j, x);
+    }
+    peaks[r] = std::max(peaks[r], _mm512_reduce_max_ps(peak));
+  }
+}
+
+// Scores become weights in bfloat16, sums of them float32; `shrink` is what older sums must take.
+template <int R>
+void flash_weights(const Flash& f, int query, const Seen<R>& seen, const float* peaks,
+                   float* shrink) {
+  const __m512 lowest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+  const __m512 risen = _mm512_loadu_ps(peaks);
+  // A query that has not seen a key yet has nothing to shrink and no weight to give.
+  const __m512 base = _mm512_maskz_mov_ps(_mm512_cmpneq_ps_mask(risen, lowest), risen);
+  alignas(64) float bases[kLanes16];
+  _mm512_store_ps(bases, base);
+  _mm512_store_ps(shrink, exp2_vec(_mm512_sub_ps(_mm512_loadu_ps(f.peaks + query), base)));
+  for (int r = 0; r < R; ++r) {
+    const float* s = f.scores + r * kFlashKeys;
+    uint32_t* weights = f.weights + r * kFlashKeys / 2;
+    float* sums = f.sums + (query + r) * kLanes16;
+    const __m512 peak = _mm512_set1_ps(bases[r]);
+    __m512 sum = _mm512_mul_ps(_mm512_load_ps(sums), _mm512_set1_ps(shrink[r]));
+    for (int j = seen.lowest / 32 * 32; j < seen.highest; j += 2 * kLanes16) {
+      const __m512 low = exp2_vec(_mm512_sub_ps(_mm512_load_ps(s + j), peak));
+      const __m512 high = exp2_vec(_mm512_sub_ps(_mm512_load_ps(s + j + kLanes16), peak));
+      sum = _mm512_add_ps(_mm512_add_ps(sum, low), high);
+      _mm512_store_si512(weights + j / 2, round_pairs(low, high));
+    }
+    _mm512_store_ps(sums, sum);
+    f.peaks[query + r] = peaks[r];
+  }
+}
+
+template <int R, int C>
+void flash_values_strip(const Flash& f, const float* shrink, int begin, int end, const uint32_t* v,
+                        float* out) {
+  __m512 sums[R][C];
+  for (int r = 0; r < R; ++r) {
+    const __m512 factor = _mm512_set1_ps(shrink[r]);
+    for (int c = 0; c < C; ++c) {
+      sums[r][c] = _mm512_mul_ps(_mm512_load_ps(out + r * f.columns + c * kLanes16), factor);
+    }
+  }
+  for (int j = begin; j < end; ++j) {
+    __m512i values[C];
+    for (int c = 0; c < C; ++c) values[c] = _mm512_load_si512(v + j * f.columns + c * kLanes16);
+    for (int r = 0; r < R; ++r) {
+      const __m512i pair = _mm512_set1_epi32(static_cast<int>(f.weights[r * kFlashKeys / 2 + j]));
+      for (int c = 0; c < C; ++c) sums[r][c] = pairs_times(sums[r][c], pair, values[c]);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) _mm512_store_ps(out + r * f.columns + c * kLanes16, sums[r][c]);
+  }
+}
+
+// Strips of 2 to 4 vectors, as even as they can be: a strip of one would wait for its sums.
+template <int R>
+void flash_values(const Flash& f, int query, const Seen<R>& seen, const float* shrink) {
+  const int begin = seen.lowest / 2;
+  const int end = (seen.highest + 1) / 2;
+  int strips = (f.columns / kLanes16 + 3) / 4;
+  for (int left = f.columns / kLanes16; left > 0; --strips) {
+    const int count = (left + strips - 1) / strips;
+    const int at = f.columns - left * kLanes16;
+    float* out = f.out + query * f.columns + at;
+    if (count == 4) flash_values_strip<R, 4>(f, shrink, begin, end, f.v + at, out);
+    if (count == 3) flash_values_strip<R, 3>(f, shrink, begin, end, f.v + at, out);
+    if (count == 2) flash_values_strip<R, 2>(f, shrink, begin, end, f.v + at, out);
+    if (count == 1) flash_values_strip<R, 1>(f, shrink, begin, end, f.v + at, out);
+    left -= count;
+  }
+}
+
+template <int R>
+void flash_tile(const AttentionRows& a, const Flash& f, int query, int block, int keys) {
+  const Seen<R> seen(a, query, block, keys);
+  if (seen.lowest >= seen.highest) return;
+  alignas(64) float peaks[kLanes16] = {};
+  alignas(64) float shrink[kLanes16];
+  std::copy(f.peaks + query, f.peaks + query + R, peaks);
+  flash_scores<R>(f, query, seen);
+  flash_peaks<R>(a, f, seen, peaks);
+  flash_weights<R>(f, query, seen, peaks, shrink);
+  flash_values<R>(f, query, seen, shrink);
+}
+
+void flash_block(const AttentionRows& a, const Flash& f, int block, int keys) {
+  pack_keys(a, f, block, keys);
+  if (!pack_values(a, f, block, 0, keys, keys)) {
+    for (int t = 0; t < f.queries; ++t) {
+      const Seen<1> seen(a, t, block, keys);
+      pack_values(a, f, block, seen.begin[0], seen.end[0], keys);
+      flash_tile<1>(a, f, t, block, keys);
+    }
+    return;
+  }
+  int t = 0;
+  for (; t + kFlashTile <= f.queries; t += kFlashTile) {
+    flash_tile<kFlashTile>(a, f, t, block, keys);
+  }
+  for (; t + 3 <= f.queries; t += 3) flash_tile<3>(a, f, t, block, keys);
+  for (; t < f.queries; ++t) flash_tile<1>(a, f, t, block, keys);
+}
+
+void attend_bf16(const AttentionRows& a, float* scratch) {
+  const Flash f(a, scratch);
+  pack_queries(a, f);
+  std::fill(f.peaks, f.peaks + f.queries + kLanes16, -std::numeric_limits<float>::infinity());
+  std::fill(f.sums, f.sums + f.queries * kLanes16, 0.0f);
+  std::fill(f.out, f.out + f.queries * f.columns, 0.0f);
+  const int last = a.last_key + (a.rows - 1) * a.key_step;
+  const int first = a.window > 0 ? std::max(0, a.last_key - a.window) : 0;
+  for (int block = first / kFlashKeys * kFlashKeys; block < last; block += kFlashKeys) {
+    flash_block(a, f, block, std::min(kFlashKeys, last - block));
+  }
+  for (int t = 0; t < f.queries; ++t) {
+    float* out = a.out + t / a.group * a.q_stride + t % a.group * a.head_dim;
+    const float share = 1 / _mm512_reduce_add_ps(_mm512_load_ps(f.sums + t * kLanes16));
+    // An unseen key may have turned -0 into 0: adding 0 makes them one.
+    for (int d = 0; d < a.head_dim; ++d) out[d] = f.out[t * f.columns + d] * share + 0.0f;
+  }
+}

@@ -1,0 +1,57 @@
+// Part of avx512.cpp: 16 lanes in one 512-bit register; body.h says what they can do. Every lane
+// rounds as a lane of Vec does.
+
+struct Vec16 {
+  static constexpr int kPairs = 8;
+  static constexpr int kStrip = 4;
+  __m512 v;
+
+  static Vec16 set1(float x) { return {_mm512_set1_ps(x)}; }
+  static Vec16 zero() { return {_mm512_setzero_ps()}; }
+  static Vec16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static __mmask16 mask(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+  static Vec16 load_partial(const float* p, int n) { return {_mm512_maskz_loadu_ps(mask(n), p)}; }
+  static Vec16 widen(__m256i halves) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))};
+  }
+  static Vec16 load(const uint16_t* p) {
+    return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static Vec16 join(const float* a, const float* b) {
+    return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(a)), _mm256_loadu_ps(b), 1)};
+  }
+  static Vec16 join(const uint16_t* a, const uint16_t* b) {
+    return widen(_mm256_set_m128i(Vec::load_16_bytes(b), Vec::load_16_bytes(a)));
+  }
+  static Vec16 twice(const float* p) { return {_mm512_broadcast_f32x8(_mm256_loadu_ps(p))}; }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void store_partial(float* p, int n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
+  static Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  friend Vec16 operator+(Vec16 a, Vec16 b) { return {_mm512_add_ps(a.v, b.v)}; }
+  friend Vec16 operator-(Vec16 a, Vec16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend Vec16 operator*(Vec16 a, Vec16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  friend Vec16 operator/(Vec16 a, Vec16 b) { return {_mm512_div_ps(a.v, b.v)}; }
+  static Vec16 max(Vec16 a, Vec16 b) { return {_mm512_max_ps(a.v, b.v)}; }
+  static Vec16 round(Vec16 a) {
+    return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
+  static Vec16 pow2(Vec16 a) {
+    const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(a.v), _mm512_set1_epi32(127));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(biased, 23))};
+  }
+  // Quarters 0 + 1 and 2 + 3 of each of two: (0 + 4), (1 + 5), ... of four halves.
+  static __m512 fold(__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  }
+  // Within quarters: elements 0 + 2 and 1 + 3 of a, then of b.
+  static __m512 fold_quarters(__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+  }
+  static void sums(const Vec16* w, float* out) {
+    const __m512 a = fold_quarters(fold(w[0].v, w[1].v), fold(w[2].v, w[3].v));
+    const __m512 b = fold_quarters(fold(w[4].v, w[5].v), fold(w[6].v, w[7].v));
+    const __m512 all = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_ps(out, _mm512_permutexvar_ps(order, all));
+  }
+};

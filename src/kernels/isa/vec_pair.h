@@ -1,0 +1,58 @@
+// Part of scalar.cpp and avx2.cpp: 16 lanes as two of Vec; body.h says what they can do.
+
+struct Vec16 {
+  static constexpr int kPairs = 2;
+  static constexpr int kStrip = 2;
+  Vec low;
+  Vec high;
+
+  static Vec16 set1(float x) { return {Vec::set1(x), Vec::set1(x)}; }
+  static Vec16 zero() { return {Vec::zero(), Vec::zero()}; }
+  static Vec16 load(const float* p) { return {Vec::load(p), Vec::load(p + kLanes)}; }
+  static Vec16 load_partial(const float* p, int n) {
+    if (n <= kLanes) return {Vec::load_partial(p, n), Vec::zero()};
+    return {Vec::load(p), Vec::load_partial(p + kLanes, n - kLanes)};
+  }
+  static Vec16 load(const uint16_t* p) { return {Vec::load_bf16(p), Vec::load_bf16(p + kLanes)}; }
+  static Vec16 join(const float* a, const float* b) { return {Vec::load(a), Vec::load(b)}; }
+  static Vec16 join(const uint16_t* a, const uint16_t* b) {
+    return {Vec::load_bf16(a), Vec::load_bf16(b)};
+  }
+  static Vec16 twice(const float* p) {
+    const Vec v = Vec::load(p);
+    return {v, v};
+  }
+  void store(float* p) const {
+    low.store(p);
+    high.store(p + kLanes);
+  }
+  void store_partial(float* p, int n) const {
+    if (n <= kLanes) return low.store_partial(p, n);
+    low.store(p);
+    high.store_partial(p + kLanes, n - kLanes);
+  }
+  static Vec16 fma(const Vec16& a, const Vec16& b, const Vec16& c) {
+    return {Vec::fma(a.low, b.low, c.low), Vec::fma(a.high, b.high, c.high)};
+  }
+  friend Vec16 operator+(const Vec16& a, const Vec16& b) {
+    return {a.low + b.low, a.high + b.high};
+  }
+  friend Vec16 operator-(const Vec16& a, const Vec16& b) {
+    return {a.low - b.low, a.high - b.high};
+  }
+  friend Vec16 operator*(const Vec16& a, const Vec16& b) {
+    return {a.low * b.low, a.high * b.high};
+  }
+  friend Vec16 operator/(const Vec16& a, const Vec16& b) {
+    return {a.low / b.low, a.high / b.high};
+  }
+  static Vec16 max(const Vec16& a, const Vec16& b) {
+    return {Vec::max(a.low, b.low), Vec::max(a.high, b.high)};
+  }
+  static Vec16 round(const Vec16& a) { return {Vec::round(a.low), Vec::round(a.high)}; }
+  static Vec16 pow2(const Vec16& a) { return {Vec::pow2(a.low), Vec::pow2(a.high)}; }
+  static void sums(const Vec16* w, float* out) {
+    const Vec halves[4] = {w[0].low, w[0].high, w[1].low, w[1].high};
+    Vec::sums(halves, out);
+  }
+};
