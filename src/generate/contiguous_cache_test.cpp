@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "generate/cache/contiguous_cache.h"
+#include "kernels/attention.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
 #include "mlx/transforms.h"
@@ -34,6 +35,36 @@ TEST(ContiguousCache, GrowsWithoutChangingAnswers) {
     EXPECT_TRUE(mx::array_equal(out, rows(expected, at, at + 50)).item<bool>()) << at;
   }
   EXPECT_EQ(cache.length(sequence), 700);
+}
+
+TEST(ContiguousCache, KeepsBfloat16WhereTheLayerAsksForIt) {
+  const auto x = random(300, 5);
+  nn::AttentionSpec spec{0.3f, 0, 0, mx::bfloat16};
+  const auto attend_rows = [&](ContiguousCache& cache, const nn::Segment& segment,
+                               const mx::array& some) {
+    auto out = cache.attend(0, some, some, some, {&segment, 1}, spec);
+    mx::eval(out);
+    return out;
+  };
+  ContiguousCache whole({1, 0});
+  const int all = whole.add_sequence();
+  const auto expected = attend_rows(whole, {all, 0, 300}, x);
+  ContiguousCache cache({1, 0});
+  const int sequence = cache.add_sequence();
+  for (int at = 0; at < 300; at += 60) {
+    const auto out = attend_rows(cache, {sequence, 0, 60}, rows(x, at, at + 60));
+    EXPECT_TRUE(mx::array_equal(out, rows(expected, at, at + 60)).item<bool>()) << at;
+  }
+  for (const auto& buffer : cache.buffers()) EXPECT_EQ(buffer.dtype(), mx::bfloat16);
+
+  // A row of an answer is exact over what the cache holds.
+  const auto next = random(1, 6);
+  const auto out = attend_rows(cache, {sequence, 0, 1, true}, next);
+  const auto wide = [](const mx::array& a) { return mx::astype(a, mx::float32); };
+  const auto kept =
+      mx::concatenate({wide(mx::astype(x, mx::bfloat16)), wide(mx::astype(next, mx::bfloat16))}, 0);
+  const auto exact = kernels::causal_attention(next, kept, kept, 300, {0.3f, 0, 0});
+  EXPECT_TRUE(mx::array_equal(out, exact).item<bool>());
 }
 
 TEST(ContiguousCache, SequencesDoNotMix) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/numerics.h"
 #include "kernels/rope.h"
 #include "mlx/ops.h"
 
@@ -29,6 +30,9 @@ mx::array Attention::operator()(const mx::array& x_TD, const RopeTables& rope, i
   AttentionSpec spec;
   spec.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   spec.window = config_.sliding_window;
+  const bool exact =
+      k_proj_.dtype() == mx::float32 || kernels::numerics() == kernels::Numerics::kFloat32;
+  spec.kv_dtype = exact ? mx::float32 : mx::bfloat16;
   const auto out_THD = cache.attend(layer, q_THD, k_TKD, v_TKD, segments, spec);
   return o_proj_(mx::reshape(out_THD, {t, -1}));
 }

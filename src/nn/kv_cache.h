@@ -25,6 +25,9 @@ struct AttentionSpec {
   float scale = 1;
   int window = 0;     // keys that a row sees, itself included; 0 means all before it
   float softcap = 0;  // logits -> softcap * tanh(logits / softcap); 0 is off
+  // What keys and values are kept in: float32 for weights in float32 and under Numerics::kFloat32,
+  // else bfloat16.
+  mx::Dtype kv_dtype = mx::float32;
 };
 
 class KvCache {

@@ -22,6 +22,9 @@ class QuantizableWeight : public Module {
 
   int out_size() const { return out_; }
   int in_size() const { return in_; }
+  // Of the weight, or of its scales where it is quantised. What a model computes with follows it:
+  // float32 stays exact, anything else has lost more than products in bfloat16 lose.
+  mx::Dtype dtype() const { return affine_ ? scales_.dtype() : weight_.dtype(); }
 
  protected:
   mx::array apply(const mx::array& x, const std::optional<mx::array>& bias) const;

@@ -18,8 +18,8 @@ mx::array rows_of(const mx::array& x, int begin, int end) {
   return mx::slice(x, {begin, 0, 0}, {end, x.shape(1), x.shape(2)});
 }
 
-mx::array empty_rows(const mx::array& like, int rows) {
-  return mx::zeros({rows, like.shape(1), like.shape(2)});
+mx::array empty_rows(const mx::array& like, int rows, mx::Dtype dtype) {
+  return mx::zeros({rows, like.shape(1), like.shape(2)}, dtype);
 }
 
 }  // namespace
@@ -51,25 +51,25 @@ int ContiguousCache::kept_length(int length) const {
 }
 
 // The buffer after `rows` were added to its first `length` rows, of which the middle may go first.
-mx::array ContiguousCache::extend(const mx::array* buffer, int length,
-                                  const mx::array& rows) const {
+mx::array ContiguousCache::extend(const mx::array* buffer, int length, const mx::array& rows,
+                                  mx::Dtype dtype) const {
   const int count = rows.shape(0);
   if (!buffer) {
-    return kernels::append_rows(empty_rows(rows, std::max(kCapacityMin, count)), rows, 0);
+    return kernels::append_rows(empty_rows(rows, std::max(kCapacityMin, count), dtype), rows, 0);
   }
   const int kept = kept_length(length);
   if (kept < length) {
     const int first = std::min(kRowsKeptFirst, kept);
     const auto shrunk = mx::concatenate(
         {rows_of(*buffer, 0, first), rows_of(*buffer, length - (kept - first), length),
-         empty_rows(rows, count)},
+         empty_rows(rows, count, dtype)},
         0);
     return kernels::append_rows(shrunk, rows, kept);
   }
   if (length + count <= buffer->shape(0)) return kernels::append_rows(*buffer, rows, length);
   const int capacity = std::max(2 * buffer->shape(0), length + count);
   const auto grown =
-      mx::concatenate({rows_of(*buffer, 0, length), empty_rows(rows, capacity - length)}, 0);
+      mx::concatenate({rows_of(*buffer, 0, length), empty_rows(rows, capacity - length, dtype)}, 0);
   return kernels::append_rows(grown, rows, length);
 }
 
@@ -86,12 +86,12 @@ mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::a
     const auto k = rows_of(k_TKD, segment.begin, end);
     const auto v = rows_of(v_TKD, segment.begin, end);
     const Layer* old = fresh ? nullptr : &sequence.layers[index];
-    Layer next{extend(old ? &old->k_CKD : nullptr, sequence.length, k),
-               extend(old ? &old->v_CKD : nullptr, sequence.length, v)};
+    Layer next{extend(old ? &old->k_CKD : nullptr, sequence.length, k, spec.kv_dtype),
+               extend(old ? &old->v_CKD : nullptr, sequence.length, v, spec.kv_dtype)};
     const int past = kept_length(sequence.length);
-    outputs.push_back(kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_CKD,
-                                                next.v_CKD, past,
-                                                {spec.scale, spec.window, spec.softcap}));
+    outputs.push_back(
+        kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_CKD, next.v_CKD, past,
+                                  {spec.scale, spec.window, spec.softcap, segment.decode}));
     if (fresh) {
       sequence.layers.push_back(std::move(next));
     } else {

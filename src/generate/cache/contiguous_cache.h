@@ -1,4 +1,5 @@
-// Keys and values of each sequence in one growing buffer per layer. Engine thread only.
+// Keys and values of each sequence in one growing buffer per layer, in the dtype that the layer's
+// AttentionSpec asks for. Engine thread only.
 #pragma once
 
 #include <map>
@@ -47,7 +48,8 @@ class ContiguousCache : public nn::KvCache {
   };
 
   int kept_length(int length) const;
-  mx::array extend(const mx::array* buffer, int length, const mx::array& rows) const;
+  mx::array extend(const mx::array* buffer, int length, const mx::array& rows,
+                   mx::Dtype dtype) const;
 
   Options options_;
   std::map<int, Sequence> sequences_;
