@@ -9,7 +9,8 @@
 namespace fovea::models::vision {
 
 mx::array attend_within(const mx::array& q_PD, const mx::array& k_PD, const mx::array& v_PD,
-                        int heads, const nn::RopeTables* rope, const std::vector<int>& cu_seqlens) {
+                        int heads, const nn::RopeTables* rope, const std::vector<int>& cu_seqlens,
+                        mx::Dtype weights) {
   const int p = q_PD.shape(0);
   const int head_dim = q_PD.shape(1) / heads;
   const auto split = [&](const mx::array& x) { return mx::reshape(x, {p, heads, head_dim}); };
@@ -17,8 +18,10 @@ mx::array attend_within(const mx::array& q_PD, const mx::array& k_PD, const mx::
     return rope ? kernels::rope(split(x), rope->cos_TR, rope->sin_TR) : split(x);
   };
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  const auto out =
-      kernels::segment_attention(turned(q_PD), turned(k_PD), split(v_PD), cu_seqlens, scale);
+  const auto products =
+      weights == mx::float32 ? kernels::Products::kFloat32 : kernels::Products::kBFloat16;
+  const auto out = kernels::segment_attention(turned(q_PD), turned(k_PD), split(v_PD), cu_seqlens,
+                                              scale, products);
   return mx::reshape(out, {p, heads * head_dim});
 }
 
@@ -31,7 +34,7 @@ VitAttention::VitAttention(int dim, int heads)
 
 mx::array VitAttention::operator()(const mx::array& x_PD) const {
   return out_proj_(attend_within(q_proj_(x_PD), k_proj_(x_PD), v_proj_(x_PD), heads_, nullptr,
-                                 {0, x_PD.shape(0)}));
+                                 {0, x_PD.shape(0)}, q_proj_.dtype()));
 }
 
 void VitAttention::visit(nn::Visitor& visitor) {

@@ -43,8 +43,10 @@ class VitBlock : public nn::Module {
 };
 
 // softmax(q k^T / sqrt(head)) v within segments; q, k, v [P, D] of H heads each; `rope` may be
-// null.
+// null. `weights` is the dtype of the tower's weights: products are in bfloat16 unless it is
+// float32.
 mx::array attend_within(const mx::array& q_PD, const mx::array& k_PD, const mx::array& v_PD,
-                        int heads, const nn::RopeTables* rope, const std::vector<int>& cu_seqlens);
+                        int heads, const nn::RopeTables* rope, const std::vector<int>& cu_seqlens,
+                        mx::Dtype weights);
 
 }  // namespace fovea::models::vision

@@ -77,7 +77,8 @@ class Qwen2VlTower::Block : public nn::Module {
   mx::array operator()(const mx::array& x_PD, const nn::RopeTables& rope,
                        const std::vector<int>& cu_seqlens) const {
     const auto qkv = mx::split(qkv_(norm1_(x_PD)), 3, 1);
-    const auto mixed = attend_within(qkv[0], qkv[1], qkv[2], heads_, &rope, cu_seqlens);
+    const auto mixed =
+        attend_within(qkv[0], qkv[1], qkv[2], heads_, &rope, cu_seqlens, qkv_.dtype());
     const auto h_PD = mx::add(x_PD, proj_(mixed));
     return mx::add(h_PD, mlp_(norm2_(h_PD)));
   }
