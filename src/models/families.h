@@ -1,4 +1,5 @@
-// The factories of all families, one a file; registry.cpp has the table.
+// The factories of all families, one a file; registry.cpp has the table. They build what
+// build_model() promises.
 #pragma once
 
 #include <memory>

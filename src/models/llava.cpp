@@ -87,13 +87,24 @@ class Llava : public DecoderModel {
     return projector_(features);
   }
 
+  void prepare_weights(nn::Weights& weights) const override {
+    weights.rename(drop_unused(
+        [](const std::string& name) {
+          const auto path = module_path(name);
+          return is_pooling_head(path) ? std::string() : path;
+        },
+        info_.tied_lm_head));
+    weights.transform("vision_tower.vision_model.embeddings.patch_embedding.weight",
+                      [this](const mx::array& w) {
+                        return nn::flatten_conv_weight(w, tower_.config().num_channels);
+                      });
+  }
+
   void visit(nn::Visitor& visitor) override {
     visitor.child("vision_tower.vision_model", tower_);
     visitor.child("multi_modal_projector", projector_);
     visitor.child("language_model", decoder_);
   }
-
-  int channels() const { return tower_.config().num_channels; }
 
  private:
   vision::Vit tower_;
@@ -105,19 +116,7 @@ class Llava : public DecoderModel {
 }  // namespace
 
 std::unique_ptr<Model> make_llava(const Checkpoint& checkpoint) {
-  auto model = std::make_unique<Llava>(checkpoint);
-  auto weights = nn::Weights::open(checkpoint);
-  weights.rename(drop_unused(
-      [](const std::string& name) {
-        const auto path = module_path(name);
-        return is_pooling_head(path) ? std::string() : path;
-      },
-      model->info().tied_lm_head));
-  weights.transform(
-      "vision_tower.vision_model.embeddings.patch_embedding.weight",
-      [&](const mx::array& w) { return nn::flatten_conv_weight(w, model->channels()); });
-  weights.load_into(*model);
-  return model;
+  return std::make_unique<Llava>(checkpoint);
 }
 
 }  // namespace fovea::models

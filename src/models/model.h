@@ -19,6 +19,10 @@
 #include "nn/kv_cache.h"
 #include "nn/module.h"
 
+namespace fovea::nn {
+class Weights;
+}
+
 namespace fovea::models {
 
 namespace mx = mlx::core;
@@ -59,6 +63,10 @@ class Model : public nn::Module {
  public:
   virtual const ModelInfo& info() const = 0;
 
+  // Renames a checkpoint's tensors to module paths, drops those that no model reads, and lays them
+  // out as the parameters are. The default changes nothing.
+  virtual void prepare_weights(nn::Weights&) const {}
+
   // Features [N, D] of one medium, N == span.count.
   virtual mx::array encode_media(const MediaSpan& span) const = 0;
 
@@ -82,12 +90,16 @@ mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink
 // Positions 0, 1, 2, ... on `axes` equal axes.
 Positions consecutive_positions(int length, int axes);
 
-// Builds the family that config.json names and loads its weights. Throws Error(kUnsupported) with
-// the list of supported families for an unknown model_type, Error(kInvalidData) naming the key for
-// a missing, unknown or misshapen weight.
+// The family that config.json names, its parameters lazy zeros of the shapes that the config asks
+// for; reads no file. Throws Error(kUnsupported) with the list of supported families for an unknown
+// model_type, Error(kInvalidData) naming the key for values that make no model.
+std::unique_ptr<Model> build_model(const Checkpoint& checkpoint);
+
+// build_model() with the checkpoint's weights. Throws Error(kInvalidData) naming the key for a
+// missing, unknown or misshapen weight.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint);
 
-// Throws as load_model() does for an unknown model_type, reading nothing else.
+// Throws as build_model() does for an unknown model_type, reading nothing else.
 void require_supported(const Checkpoint& checkpoint);
 
 // The families that this build knows, sorted by name.

@@ -79,6 +79,12 @@ class Qwen2Vl : public DecoderModel {
     return {mx::array(ids.data(), {3, length}, mx::int32), next - length};
   }
 
+  void prepare_weights(nn::Weights& weights) const override {
+    weights.rename(drop_unused(module_path, info_.tied_lm_head));
+    weights.transform("vision_tower.patch_embed.proj.weight",
+                      [](const mx::array& w) { return nn::flatten_conv_weight(w, 3); });
+  }
+
   void visit(nn::Visitor& visitor) override {
     visitor.child("vision_tower", tower_);
     visitor.child("language_model", decoder_);
@@ -101,13 +107,7 @@ class Qwen2Vl : public DecoderModel {
 }  // namespace
 
 std::unique_ptr<Model> make_qwen2_vl(const Checkpoint& checkpoint) {
-  auto model = std::make_unique<Qwen2Vl>(checkpoint);
-  auto weights = nn::Weights::open(checkpoint);
-  weights.rename(drop_unused(module_path, model->info().tied_lm_head));
-  weights.transform("vision_tower.patch_embed.proj.weight",
-                    [](const mx::array& w) { return nn::flatten_conv_weight(w, 3); });
-  weights.load_into(*model);
-  return model;
+  return std::make_unique<Qwen2Vl>(checkpoint);
 }
 
 }  // namespace fovea::models

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "models/families.h"
 #include "models/model.h"
+#include "nn/weights.h"
 
 namespace fovea::models {
 namespace {
@@ -36,8 +37,16 @@ std::vector<std::string> supported_model_types() {
   return types;
 }
 
-std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
+std::unique_ptr<Model> build_model(const Checkpoint& checkpoint) {
   return row_of(checkpoint).make(checkpoint);
+}
+
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
+  auto model = build_model(checkpoint);
+  auto weights = nn::Weights::open(checkpoint);
+  model->prepare_weights(weights);
+  weights.load_into(*model);
+  return model;
 }
 
 void require_supported(const Checkpoint& checkpoint) { row_of(checkpoint); }

@@ -19,18 +19,16 @@ class TextOnly : public DecoderModel {
     fail(ErrorKind::kUnsupported, "[model] expected text only because '{}' takes no pictures",
          info_.model_type);
   }
+  void prepare_weights(nn::Weights& weights) const override {
+    weights.rename(drop_unused([](const std::string& name) { return name; }, info_.tied_lm_head));
+  }
   void visit(nn::Visitor& visitor) override { decoder_.visit(visitor); }
 };
 
 }  // namespace
 
 std::unique_ptr<Model> make_text_only(const Checkpoint& checkpoint) {
-  auto model = std::make_unique<TextOnly>(checkpoint);
-  auto weights = nn::Weights::open(checkpoint);
-  weights.rename(
-      drop_unused([](const std::string& name) { return name; }, model->info().tied_lm_head));
-  weights.load_into(*model);
-  return model;
+  return std::make_unique<TextOnly>(checkpoint);
 }
 
 }  // namespace fovea::models
