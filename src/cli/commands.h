@@ -10,5 +10,6 @@ namespace fovea::cli {
 
 void add_generate_command(CLI::App& program);
 void add_prompt_command(CLI::App& program);
+void add_synth_command(CLI::App& program);
 
 }  // namespace fovea::cli

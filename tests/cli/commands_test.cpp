@@ -595,5 +595,39 @@ TEST(Prompt, NeedsNoWeightsAndPassesEverythingOn) {
   EXPECT_EQ(whole.out.find("<|im_start|>assistant"), std::string::npos);
 }
 
+TEST(Synth, WritesCheckpointsThatAnswer) {
+  const testing::TemporaryFolder folder;
+  for (const char* shape : {"qwen2_vl-tiny", "llava-tiny"}) {
+    for (const char* bits : {"4", "16"}) {
+      const auto out = (folder.path() / shape / bits).string();
+      const Outcome made = fovea({"synth", shape, "--bits", bits, out});
+      ASSERT_EQ(made.code, 0) << made.err;
+      EXPECT_THAT(made.out, HasSubstr("of weights in 1 file\n"));
+      const Outcome answer = fovea({"generate", "--model", out, "--image", picture(), "--prompt",
+                                    "a b", "--max-tokens", "4", "--json", "--check-kernels"});
+      ASSERT_EQ(answer.code, 0) << answer.err;
+      const Json json = Json::parse(answer.out, "output");
+      const int64_t tokens = json["usage"]["completion_tokens"].as_int();
+      EXPECT_TRUE(tokens == 4 || json["finish_reason"].as_string() == "stop") << tokens;
+    }
+  }
+}
+
+TEST(Synth, RefusesInOneSentence) {
+  const testing::TemporaryFolder folder;
+  const auto out = (folder.path() / "out").string();
+  expect_refused({"synth"}, "llava-1.5-7b");
+  expect_refused({"synth", "gpt-9", out}, "but got 'gpt-9'");
+  expect_refused({"synth", "llava-tiny"}, "expected a folder to write");
+  expect_refused({"synth", "llava-tiny", "--bits", "7", out}, "--bits");
+  expect_refused({"synth", "llava-tiny", "--group-size", "48", out}, "--group-size");
+  expect_refused({"synth", "llava-tiny", "--dtype", "int8", out}, "--dtype");
+  EXPECT_FALSE(std::filesystem::exists(out));
+  const auto file = folder.write("file", "x");
+  expect_refused({"synth", "llava-tiny", folder.path().string()}, "has files already");
+  expect_refused({"synth", "llava-tiny", file.string()}, "expected a folder that can be written");
+  expect_refused({"synth", "llava-tiny", "/proc/nowhere"}, "expected a folder that can be written");
+}
+
 }  // namespace
 }  // namespace fovea

@@ -1,0 +1,200 @@
+// Sources: the config.json, preprocessor_config.json and tokenizer files that Qwen/Qwen2-VL-2B- and
+// -7B-Instruct, llava-hf/llava-1.5-7b-hf and llava-hf/llava-interleave-qwen-0.5b-hf publish.
+#include "cli/synth/shapes.h"
+
+#include <array>
+
+#include "base/error.h"
+
+namespace fovea::cli {
+namespace {
+
+// What the sizes of a family share. "vocabulary" goes to the tokenizer, the rest are files.
+constexpr const char* kQwen2Vl = R"json({
+  "config.json": {
+    "architectures": ["Qwen2VLForConditionalGeneration"], "model_type": "qwen2_vl",
+    "bos_token_id": 151643, "eos_token_id": 151645, "vision_start_token_id": 151652,
+    "vision_end_token_id": 151653, "vision_token_id": 151654, "image_token_id": 151655,
+    "video_token_id": 151656, "hidden_act": "silu", "attention_dropout": 0.0,
+    "initializer_range": 0.02, "max_position_embeddings": 32768, "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0, "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "sliding_window": 32768, "use_sliding_window": false, "use_cache": true,
+    "vision_config": {"model_type": "qwen2_vl", "depth": 32, "embed_dim": 1280, "num_heads": 16,
+      "mlp_ratio": 4, "in_chans": 3, "in_channels": 3, "patch_size": 14, "spatial_patch_size": 14,
+      "spatial_merge_size": 2, "temporal_patch_size": 2, "hidden_act": "quick_gelu"}},
+  "generation_config.json": {"bos_token_id": 151643, "pad_token_id": 151643,
+    "eos_token_id": [151645, 151643], "do_sample": false},
+  "preprocessor_config.json": {"image_processor_type": "Qwen2VLImageProcessor",
+    "processor_class": "Qwen2VLProcessor", "min_pixels": 3136, "max_pixels": 12845056,
+    "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711]},
+  "vocabulary": {"text": 151643,
+    "last": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>",
+      "<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>",
+      "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"],
+    "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",
+    "chat_template": [
+      "{% for message in messages %}<|im_start|>{{ message['role'] }}\n",
+      "{% if message['content'] is string %}{{ message['content'] }}{% else %}",
+      "{% for part in message['content'] %}",
+      "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>",
+      "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}",
+      "{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n",
+      "{% endif %}"]}
+})json";
+
+constexpr const char* kLlava15 = R"json({
+  "config.json": {
+    "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava",
+    "ignore_index": -100, "image_token_index": 32000, "pad_token_id": 32001,
+    "projector_hidden_act": "gelu", "tie_word_embeddings": false, "vision_feature_layer": -2,
+    "vision_feature_select_strategy": "default", "vocab_size": 32064,
+    "text_config": {"architectures": ["LlamaForCausalLM"], "model_type": "llama",
+      "bos_token_id": 1, "eos_token_id": 2, "hidden_size": 4096, "intermediate_size": 11008,
+      "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32,
+      "max_position_embeddings": 4096, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+      "vocab_size": 32064},
+    "vision_config": {"model_type": "clip_vision_model", "hidden_size": 1024,
+      "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+      "image_size": 336, "patch_size": 14, "projection_dim": 768, "vocab_size": 32000,
+      "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05}},
+  "generation_config.json": {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 32001},
+  "preprocessor_config.json": {"image_processor_type": "CLIPImageProcessor",
+    "processor_class": "LlavaProcessor", "size": {"shortest_edge": 336},
+    "crop_size": {"height": 336, "width": 336}, "do_center_crop": true, "do_convert_rgb": true,
+    "do_normalize": true, "do_rescale": true, "do_resize": true, "resample": 3,
+    "rescale_factor": 0.00392156862745098, "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711]},
+  "processor_config.json": {"processor_class": "LlavaProcessor", "image_token": "<image>",
+    "num_additional_image_tokens": 1, "patch_size": 14,
+    "vision_feature_select_strategy": "default"},
+  "vocabulary": {"first": ["<unk>", "<s>", "</s>"], "text": 31997, "last": ["<image>", "<pad>"],
+    "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>",
+    "chat_template": [
+      "{% for message in messages %}",
+      "{% if message['role'] != 'system' %}{{ message['role'].upper() + ': ' }}{% endif %}",
+      "{% if message['content'] is string %}{{ message['content'] + ' ' }}{% else %}",
+      "{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>\n{% endif %}",
+      "{% endfor %}{% for part in message['content'] %}",
+      "{% if part['type'] == 'text' %}{{ part['text'] + ' ' }}{% endif %}{% endfor %}",
+      "{% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"]}
+})json";
+
+constexpr const char* kLlavaInterleave = R"json({
+  "config.json": {
+    "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava",
+    "ignore_index": -100, "image_token_index": 151646, "projector_hidden_act": "gelu",
+    "tie_word_embeddings": true, "vision_feature_layer": -1,
+    "vision_feature_select_strategy": "full", "vocab_size": 152000,
+    "text_config": {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2",
+      "bos_token_id": 151643, "eos_token_id": 151645, "hidden_size": 1024,
+      "intermediate_size": 2816, "num_hidden_layers": 24, "num_attention_heads": 16,
+      "num_key_value_heads": 16, "max_position_embeddings": 32768, "max_window_layers": 21,
+      "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768,
+      "use_sliding_window": false, "tie_word_embeddings": true, "vocab_size": 152000},
+    "vision_config": {"model_type": "siglip_vision_model", "hidden_size": 1152,
+      "intermediate_size": 4304, "num_hidden_layers": 26, "num_attention_heads": 16,
+      "image_size": 384, "patch_size": 14, "hidden_act": "gelu_pytorch_tanh",
+      "layer_norm_eps": 1e-06, "vision_use_head": false}},
+  "generation_config.json": {"bos_token_id": 151643, "eos_token_id": [151645, 151643],
+    "pad_token_id": 151643},
+  "preprocessor_config.json": {"image_processor_type": "SiglipImageProcessor",
+    "processor_class": "LlavaProcessor", "size": {"height": 384, "width": 384},
+    "do_convert_rgb": true, "do_normalize": true, "do_rescale": true, "do_resize": true,
+    "resample": 3, "rescale_factor": 0.00392156862745098, "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5]},
+  "processor_config.json": {"processor_class": "LlavaProcessor", "image_token": "<image>",
+    "num_additional_image_tokens": 0, "patch_size": 14, "vision_feature_select_strategy": "full"},
+  "vocabulary": {"text": 151643, "last": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"],
+    "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",
+    "chat_template": [
+      "{% for message in messages %}<|im_start|>{{ message['role'] }}",
+      "{% if message['content'] is string %}\n{{ message['content'] }}{% else %}",
+      "{% for part in message['content'] %}{% if part['type'] == 'image' %} <image>{% endif %}",
+      "{% endfor %}{% for part in message['content'] %}",
+      "{% if part['type'] == 'text' %}\n{{ part['text'] }}{% endif %}{% endfor %}",
+      "{% endif %}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n",
+      "{% endif %}"]}
+})json";
+
+struct Row {
+  const char* name;
+  const char* family;
+  const char* size;  // what this size has of its own, merged into the family's
+};
+
+// One row a checkpoint. The tiny ones keep a family's special tokens behind a text vocabulary of
+// 320 words, so that their ids move down.
+constexpr std::array kRows = {
+    Row{"qwen2_vl-2b", kQwen2Vl, R"json({"config.json": {
+      "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
+      "num_attention_heads": 12, "num_key_value_heads": 2, "max_window_layers": 28,
+      "vocab_size": 151936, "tie_word_embeddings": true,
+      "vision_config": {"hidden_size": 1536}}})json"},
+    Row{"qwen2_vl-7b", kQwen2Vl, R"json({"config.json": {
+      "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+      "num_attention_heads": 28, "num_key_value_heads": 4, "max_window_layers": 28,
+      "vocab_size": 152064, "tie_word_embeddings": false,
+      "vision_config": {"hidden_size": 3584}}})json"},
+    Row{"qwen2_vl-tiny", kQwen2Vl, R"json({"config.json": {
+      "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+      "num_attention_heads": 4, "num_key_value_heads": 2, "max_window_layers": 2,
+      "max_position_embeddings": 1024, "vocab_size": 336, "tie_word_embeddings": true,
+      "bos_token_id": 320, "eos_token_id": 322, "vision_start_token_id": 329,
+      "vision_end_token_id": 330, "vision_token_id": 331, "image_token_id": 332,
+      "video_token_id": 333, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+      "vision_config": {"depth": 2, "embed_dim": 32, "num_heads": 2, "hidden_size": 64}},
+      "generation_config.json": {"bos_token_id": 320, "pad_token_id": 320,
+        "eos_token_id": [322, 320]},
+      "preprocessor_config.json": {"max_pixels": 50176}, "vocabulary": {"text": 320}})json"},
+    Row{"llava-1.5-7b", kLlava15, "{}"},
+    Row{"llava-interleave-qwen-0.5b", kLlavaInterleave, "{}"},
+    Row{"llava-tiny", kLlava15, R"json({"config.json": {
+      "image_token_index": 323, "pad_token_id": 324, "vocab_size": 352,
+      "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 1024,
+        "vocab_size": 352},
+      "vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "image_size": 56, "patch_size": 14}},
+      "generation_config.json": {"pad_token_id": 324},
+      "preprocessor_config.json": {"size": {"shortest_edge": 56},
+        "crop_size": {"height": 56, "width": 56}},
+      "vocabulary": {"text": 320}})json"},
+};
+
+}  // namespace
+
+Json merged(const Json& base, const Json& changes) {
+  if (!base.is_object() || !changes.is_object()) return changes;
+  JsonObject object;
+  for (const auto& key : base.keys()) {
+    object.set(key, changes.contains(key) ? merged(base[key], changes[key]) : base[key]);
+  }
+  for (const auto& key : changes.keys()) {
+    if (!base.contains(key)) object.set(key, changes[key]);
+  }
+  return object.freeze(base.where());
+}
+
+std::vector<std::string> synth_shape_names() {
+  std::vector<std::string> names;
+  for (const auto& row : kRows) names.emplace_back(row.name);
+  return names;
+}
+
+SynthShape synth_shape(const std::string& name) {
+  for (const auto& row : kRows) {
+    if (name != row.name) continue;
+    const Json all = merged(Json::parse(row.family, name), Json::parse(row.size, name));
+    JsonObject files;
+    for (const auto& key : all.keys()) {
+      if (key != "vocabulary") files.set(key, all[key]);
+    }
+    return {name, files.freeze(name), all["vocabulary"]};
+  }
+  fail(ErrorKind::kInvalidArgument, "[synth] expected a shape among {} but got {}",
+       fmt::join(synth_shape_names(), ", "), name.empty() ? "none" : "'" + name + "'");
+}
+
+}  // namespace fovea::cli

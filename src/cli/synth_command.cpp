@@ -1,0 +1,60 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/progress_line.h"
+#include "cli/synth/checkpoint.h"
+
+namespace fovea::cli {
+namespace {
+
+constexpr int kPlainBits = 16;  // --bits for weights that are not quantised
+
+struct Flags {
+  std::string shape;
+  std::string out;
+  int bits = 4;
+  int group_size = 64;
+  SynthOptions options;
+};
+
+void synth(Flags flags) {
+  const SynthShape shape = synth_shape(flags.shape);
+  if (flags.out.empty()) {
+    fail(ErrorKind::kInvalidArgument, "[synth] expected a folder to write after '{}' but got none",
+         shape.name);
+  }
+  if (flags.bits != kPlainBits)
+    flags.options.affine = kernels::Affine{flags.group_size, flags.bits};
+  const ProgressLine progress("Writing " + shape.name);
+  const auto written = write_synth_checkpoint(shape, flags.options, flags.out);
+  std::printf("%s: %.3g GB of weights in %d file%s\n", flags.out.c_str(),
+              static_cast<double>(written.bytes) / 1e9, written.files,
+              written.files == 1 ? "" : "s");
+}
+
+}  // namespace
+
+void add_synth_command(CLI::App& program) {
+  auto* command = program.add_subcommand(
+      "synth", "Write a checkpoint of a real shape with random weights, for benches and tests");
+  auto flags = std::make_shared<Flags>();
+  command->add_option("FAMILY-SIZE", flags->shape,
+                      fmt::format("One of {}", fmt::join(synth_shape_names(), ", ")));
+  command->add_option("OUT", flags->out, "Folder to write; new or empty");
+  command->add_option("--bits", flags->bits, "Bits of a quantised weight; 16 quantises nothing")
+      ->capture_default_str()
+      ->check(CLI::IsMember({2, 3, 4, 5, 6, 8, kPlainBits}));
+  command->add_option("--group-size", flags->group_size, "Weights that share a scale")
+      ->capture_default_str()
+      ->check(CLI::IsMember({32, 64, 128}));
+  command->add_option("--dtype", flags->options.dtype, "Of what is not quantised, and of scales")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"bfloat16", "float16", "float32"}));
+  command->add_option("--seed", flags->options.seed, "Of the random weights")
+      ->capture_default_str();
+  command->callback([flags] { synth(*flags); });
+}
+
+}  // namespace fovea::cli
