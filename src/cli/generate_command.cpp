@@ -123,7 +123,9 @@ void generate(const Flags& flags) {
   std::fflush(stdout);
   Answer answer(flags.json ? nullptr : stdout);
   ask(flags, opened, std::move(model), std::move(prompt), request, answer);
-  answer.finished.timings.prompt_ms += process_ms;
+  auto& timings = answer.finished.timings;
+  timings.process_ms = process_ms;
+  timings.prompt_ms += process_ms;
 
   print_answer(flags, answer, report);
   std::fflush(stdout);

@@ -49,6 +49,8 @@ JsonObject timings_object(const Timings& timings, double load_ms) {
   JsonObject object;
   object.set("prompt_n", timings.prompt_n)
       .set("prompt_ms", to_thousandths(timings.prompt_ms))
+      .set("process_ms", to_thousandths(timings.process_ms))
+      .set("vision_ms", to_thousandths(timings.vision_ms))
       .set("predicted_n", timings.predicted_n)
       .set("predicted_ms", to_thousandths(timings.predicted_ms))
       .set("predicted_per_second", to_thousandths(timings.predicted_per_second))

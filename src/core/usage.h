@@ -19,8 +19,10 @@ struct PictureUsage {
 };
 
 struct Timings {
-  int prompt_n = 0;      // prompt tokens processed; fewer than the prompt's when it was cancelled
-  double prompt_ms = 0;  // from the decoded request to the first token, pictures included
+  int prompt_n = 0;       // prompt tokens processed; fewer than the prompt's when it was cancelled
+  double prompt_ms = 0;   // from the decoded request to the first token, pictures included
+  double process_ms = 0;  // of it: decoding and resizing pictures, rendering, tokenising
+  double vision_ms = 0;   // of it: pictures through the tower
   int predicted_n = 0;
   double predicted_ms = 0;  // from the first token to the last
   double predicted_per_second = 0;

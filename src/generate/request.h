@@ -40,6 +40,7 @@ struct Request {
 
   Clock::time_point submitted = Clock::now();
   Clock::time_point first_token;
+  double vision_ms = 0;
 
   Request(RequestId request_id, Prompt p, int max, Sampler s, TextStream t, EventSink e)
       : id(request_id),

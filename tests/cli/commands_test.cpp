@@ -89,10 +89,15 @@ TEST(Generate, PrintsOneJsonObject) {
   EXPECT_EQ(json["usage"]["completion_tokens"].as_int(), 3);
   EXPECT_EQ(json["images"].at(0)["tokens"].as_int(), 6);
   EXPECT_EQ(json["images"].at(0)["original_size"]["width"].as_int(), 45);
+  const Json times = json["timings"];
   for (const char* key : {"prompt_n", "prompt_ms", "predicted_n", "predicted_ms",
                           "predicted_per_second", "load_ms", "peak_memory"}) {
-    EXPECT_TRUE(json["timings"][key].is_number()) << key;
+    EXPECT_TRUE(times[key].is_number()) << key;
   }
+  EXPECT_GT(times["process_ms"].as_double(), 0);
+  EXPECT_GT(times["vision_ms"].as_double(), 0);
+  EXPECT_GT(times["prompt_ms"].as_double(),
+            times["process_ms"].as_double() + times["vision_ms"].as_double());
 }
 
 Json answer_of(std::vector<std::string> more) {
