@@ -34,7 +34,6 @@ constexpr Table avx512() {
   table.prompt_row_bytes = prompt_row_bytes;
   table.prepare_prompt_row = prepare_prompt_row;
   table.prompt_product = prompt_product;
-  table.bf16_flops = bf16_flops;
   table.attend_bf16 = attend_bf16;
   return table;
 }

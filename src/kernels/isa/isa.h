@@ -94,7 +94,6 @@ struct Table {
   void (*gelu_quick)(const float* x, size_t n, float* y) = nullptr;  // x * sigmoid(1.702 x)
   // Does multiply-adds in registers and says how many operations they were: a limit for benches.
   double (*fma_flops)(size_t rounds, float* sink) = nullptr;
-  double (*bf16_flops)(size_t rounds, float* sink) = nullptr;  // null without such instructions
 };
 
 inline constexpr int kLanes = 8;

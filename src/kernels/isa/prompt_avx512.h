@@ -223,18 +223,3 @@ void prompt_product(const std::byte* x, int m_count, const WeightRows& w, int n_
     }
   }
 }
-
-// The limit of the above: multiply-adds of pairs in registers.
-double bf16_flops(size_t rounds, float* sink) {
-  constexpr int kChains = 24;
-  __m512 chains[kChains];
-  for (int i = 0; i < kChains; ++i) chains[i] = _mm512_set1_ps(static_cast<float>(i));
-  const __m512 value = _mm512_set1_ps(*sink);
-  const Pairs factor = _mm512_cvtne2ps_pbh(value, value);
-  for (size_t round = 0; round < rounds; ++round) {
-    for (int i = 0; i < kChains; ++i) chains[i] = _mm512_dpbf16_ps(chains[i], factor, factor);
-  }
-  for (int i = 1; i < kChains; ++i) chains[0] = _mm512_add_ps(chains[0], chains[i]);
-  *sink = fold(chains[0]);
-  return 2.0 * kPairs * kChains * static_cast<double>(rounds);
-}

@@ -1,0 +1,87 @@
+#include "tile_peaks.h"
+
+#include <cpuid.h>
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+namespace fovea::bench {
+namespace {
+
+constexpr int kSums = 12;  // enough to hide an instruction's latency, few enough for registers
+constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+constexpr long kTileData = 18;
+
+__attribute__((target("avx512f,avx512bf16"))) double dot_flops(size_t rounds, float* sink) {
+  __m512 sums[kSums];
+#pragma GCC unroll 12
+  for (auto& sum : sums) sum = _mm512_setzero_ps();
+  const auto x = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3F80));  // 1.0
+  for (size_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 12
+    for (auto& sum : sums) sum = _mm512_dpbf16_ps(sum, x, x);
+  }
+  for (const auto& sum : sums) _mm512_storeu_ps(sink, sum);
+  return double(rounds) * kSums * 16 * 2 * 2;
+}
+
+// Palette 1 of the architecture: 8 tiles of 16 rows of 64 bytes.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+__attribute__((target("amx-tile,amx-bf16"))) double tile_flops(size_t rounds, float* sink) {
+  const TileConfig config;
+  // The intrinsic names 8 of its 64 bytes as input: without this the stores may be left out.
+  asm volatile("" ::"r"(&config) : "memory");
+  _tile_loadconfig(&config);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  _tile_zero(6);
+  _tile_zero(7);
+  for (size_t round = 0; round < rounds; ++round) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  alignas(64) float tile[256];
+  _tile_stored(0, tile, 64);
+  _tile_release();
+  sink[0] = tile[0];
+  return double(rounds) * 4 * 16 * 16 * 32 * 2;
+}
+
+bool has_tiles() {
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned kBf16AndTile = 1u << 22 | 1u << 24;
+  return (d & kBf16AndTile) == kBf16AndTile &&
+         ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+}  // namespace
+
+double bf16_dot_flops(size_t rounds, float* sink) {
+  return __builtin_cpu_supports("avx512bf16") ? dot_flops(rounds, sink) : 0;
+}
+
+double amx_bf16_flops(size_t rounds, float* sink) {
+  static const bool has = has_tiles();
+  return has ? tile_flops(rounds, sink) : 0;
+}
+
+}  // namespace fovea::bench
