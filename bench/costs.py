@@ -1,0 +1,84 @@
+"""What a checkpoint folder costs by its shapes: bytes read for a token, operations of a prompt and
+of a picture. Counted from the headers of its weights and from config.json; nothing is estimated."""
+import json
+import struct
+from pathlib import Path
+
+BYTES = {"F32": 4, "BF16": 2, "F16": 2, "U32": 4}
+
+
+def tensors(folder):
+    """name -> (dtype, shape) of every safetensors file."""
+    found = {}
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with open(path, "rb") as file:
+            size = struct.unpack("<Q", file.read(8))[0]
+            header = json.loads(file.read(size))
+        header.pop("__metadata__", None)
+        found.update({name: (t["dtype"], t["shape"]) for name, t in header.items()})
+    return found
+
+
+def product(shape):
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+class Costs:
+    def __init__(self, folder):
+        self.config = json.loads((Path(folder) / "config.json").read_text())
+        self.text = self.config.get("text_config") or self.config
+        self.vision = self.config.get("vision_config", {})
+        self.bits = self.config.get("quantization", {}).get("bits", 0)
+        self.tensors = tensors(folder)
+        self.file_bytes = sum(p.stat().st_size for p in Path(folder).glob("*.safetensors"))
+        heads = self.text["num_attention_heads"]
+        self.attention_width = heads * self.text.get("head_dim", self.text["hidden_size"] // heads)
+        self.context = self.text.get("max_position_embeddings", 4096)
+        self.tied = not any(".lm_head." in name for name in self.tensors)
+
+    def weights(self, name):
+        dtype, shape = self.tensors[name]
+        return product(shape) * (32 // self.bits if dtype == "U32" else 1)
+
+    def language(self):
+        return [n for n in self.tensors if n.startswith("language_model.")]
+
+    def decode_bytes(self):
+        """Weights that one token reads: all of the decoder, and the table only where it is the
+        head."""
+        names = [n for n in self.language() if self.tied or ".embed_tokens." not in n]
+        return sum(product(self.tensors[n][1]) * BYTES[self.tensors[n][0]] for n in names)
+
+    def prefill_flops(self, tokens):
+        """Products of every layer, causal attention, and the head of the last row."""
+        layers = sum(self.weights(n) for n in self.language()
+                     if ".layers." in n and n.endswith("_proj.weight"))
+        attention = 2 * tokens * tokens * self.attention_width * self.text["num_hidden_layers"]
+        head = self.text["hidden_size"] * self.text["vocab_size"]
+        return 2 * layers * tokens + attention + 2 * head
+
+    def vision_flops(self, tokens):
+        """Products and bidirectional attention of a picture that takes `tokens` in the prompt."""
+        merge = self.vision.get("spatial_merge_size", 1) ** 2
+        clip = self.vision.get("model_type") == "clip_vision_model"
+        rows = tokens * merge + (1 if clip else 0)
+        depth = self.vision.get("depth") or self.vision["num_hidden_layers"]
+        last = self.config.get("vision_feature_layer", -1)
+        used = depth + 1 + last if last < 0 else last
+        width = self.vision.get("embed_dim") or self.vision["hidden_size"]
+        flops = 4 * rows * rows * width * used
+        for name, (_, shape) in self.tensors.items():
+            if name.startswith("language_model.") or len(shape) < 2 or not name.endswith("weight"):
+                continue
+            if "position_embedding" in name or self.unused_layer(name, used):
+                continue
+            late = "merger" in name or "projector" in name
+            flops += 2 * self.weights(name) * (tokens if late else rows)
+        return flops
+
+    @staticmethod
+    def unused_layer(name, used):
+        return ".encoder.layers." in name and int(name.split(".layers.")[1].split(".")[0]) >= used
