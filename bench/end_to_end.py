@@ -8,10 +8,10 @@ import sys
 
 from costs import Costs
 from fovea_runs import ROOT, Fovea, checkpoint, limits
-from pictures import picture
+from pictures import picture, sizes
 
 MODELS = ["qwen2_vl-2b", "llava-1.5-7b", "llava-interleave-qwen-0.5b"]
-PICTURES = [(640, 480), (1344, 1344)]
+PICTURES = "640x480,1344x1344"
 PICTURE_TEXT = 30  # tokens of text beside a picture
 NEW_TOKENS = 32  # decoded to measure the speed
 PREFILLS = [512, 4096]
@@ -44,8 +44,8 @@ def bench_start(fovea, report):
     report.add("start-up to first token, warm", run["wall_ms"], "ms", load_ms=run["load_ms"])
 
 
-def bench_pictures(fovea, costs, report):
-    for width, height in PICTURES:
+def bench_pictures(fovea, costs, report, pictures):
+    for width, height in pictures:
         name = f"{width}x{height}"
         image = picture(ROOT / "build" / "bench" / "pictures", width, height)
         run = fovea.answer(PICTURE_TEXT + fovea.extra, 1, image=image)
@@ -90,7 +90,7 @@ def bench_model(name, arguments):
     fovea = Fovea(folder, arguments.threads, arguments.repeats)
     report = Report(name, arguments.bits, limit)
     bench_start(fovea, report)
-    bench_pictures(fovea, costs, report)
+    bench_pictures(fovea, costs, report, sizes(arguments.pictures))
     bench_text(fovea, costs, report, arguments.depths)
     return report.lines
 
@@ -107,6 +107,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", default=",".join(MODELS), help="names of `fovea synth`")
     parser.add_argument("--bits", type=int, default=4)
+    parser.add_argument("--pictures", default=PICTURES, help="sizes; empty for none")
     parser.add_argument("--depths", default="0,4096,16384", help="of the cache when decoding")
     parser.add_argument("--repeats", type=int, default=3, help="runs whose median counts")
     parser.add_argument("--threads", type=int, default=0, help="0: as many as Fovea takes")

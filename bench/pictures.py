@@ -5,6 +5,11 @@ import zlib
 from pathlib import Path
 
 
+def sizes(text):
+    """[(640, 480), ...] of "640x480,..."."""
+    return [tuple(map(int, size.split("x"))) for size in text.split(",") if size]
+
+
 def rows(width, height):
     state = 1
     for y in range(height):

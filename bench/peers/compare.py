@@ -10,11 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from fovea_runs import ROOT, Fovea, checkpoint, limits  # noqa: E402
-from pictures import picture  # noqa: E402
+from pictures import picture, sizes  # noqa: E402
 
 from llama_cpp import LlamaCpp  # noqa: E402
 
-PICTURES = [(640, 480), (1344, 1344)]
+PICTURES = "640x480,1344x1344"
 PICTURE_TEXT = 30
 NEW_TOKENS = 32
 
@@ -39,8 +39,8 @@ class Pairs:
                    "times_better": round(b / a if better == "less" else a / b, 3)}
 
 
-def compare_pictures(pairs, fovea, peer, sizes):
-    for width, height in sizes:
+def compare_pictures(pairs, fovea, peer, pictures):
+    for width, height in pictures:
         image = picture(ROOT / "build" / "bench" / "pictures", width, height)
         text = fovea.words(PICTURE_TEXT + fovea.extra)
         ours = fovea.answer(0, 1, image=image, repeats=1, text=text)
@@ -70,7 +70,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="of both; 0: as many as Fovea takes")
     parser.add_argument("--depths", default="0", help="of the cache when decoding")
-    parser.add_argument("--small", action="store_true", help="the 640x480 picture alone")
+    parser.add_argument("--pictures", default=PICTURES, help="sizes; empty for none")
     arguments = parser.parse_args()
     limit = limits(arguments.threads)
     print(json.dumps({"name": "limits", **limit}), flush=True)
@@ -81,7 +81,7 @@ def main():
         peer = LlamaCpp(folder, limit["threads"])
         pairs = Pairs(name)
         for _ in range(arguments.rounds):
-            compare_pictures(pairs, fovea, peer, PICTURES[:1] if arguments.small else PICTURES)
+            compare_pictures(pairs, fovea, peer, sizes(arguments.pictures))
             compare_text(pairs, fovea, peer, [int(d) for d in arguments.depths.split(",")])
         for line in pairs.lines():
             print(json.dumps(line), flush=True)
