@@ -51,9 +51,11 @@ class LlamaCpp:
         """vision_ms, first_token_ms (encoding and the prompt; loading is not in it), peak bytes."""
         command = [BIN / "llama-mtmd-cli", "-m", self.folder / "text.gguf", "--mmproj",
                    self.folder / "mmproj.gguf", "--image", str(image), "-p", text, "-n",
-                   str(new_tokens), "-t", self.threads, "--temp", "0", "-c", "8192", "--jinja"]
+                   str(new_tokens), "-t", self.threads, "--temp", "0", "-c", "8192", "--jinja",
+                   "-lv", "4"]  # below 4 the library keeps its timings to itself
         output, peak = peak_bytes_of(command)
-        encoded = [int(ms) for ms in re.findall(r"encoded in (\d+) ms", output)]
+        encoded = [int(ms) for ms in re.findall(r"(?:encoded|encoding done) in (\d+) ms",
+                                                 output)]
         prompt = re.search(r"prompt eval time =\s*([\d.]+) ms /\s*(\d+) tokens", output)
         if not encoded or not prompt:
             raise SystemExit(f"llama-mtmd-cli printed no timings:\n{output[-3000:]}")
