@@ -45,8 +45,9 @@ double product_limit(const bench::Limits& limits, mx::Dtype dtype) {
 }
 
 // Rows of a prompt, or 1 to 16 rows of answers: those are held against the reading of the weights.
-void bench_rows(const bench::Limits& limits, const std::string& name, int m, int k, const mx::array& w,
-                size_t bytes, bool decode, const std::function<mx::array(const mx::array&)>& op) {
+void bench_rows(const bench::Limits& limits, const std::string& name, int m, int k,
+                const mx::array& w, size_t bytes, bool decode,
+                const std::function<mx::array(const mx::array&)>& op) {
   const auto x = random({m, k});
   const DecodeRows scope(decode ? 0 : m);
   const double s = bench::median_seconds([&] { mx::eval(op(x)); });
@@ -95,8 +96,8 @@ void bench_segment_attention(const bench::Limits& limits, int rows, int heads, i
 }
 
 // A prompt of `rows` behind `past` other rows.
-void bench_prompt_attention(const bench::Limits& limits, int rows, int past, int heads, int key_heads,
-                            int head_dim) {
+void bench_prompt_attention(const bench::Limits& limits, int rows, int past, int heads,
+                            int key_heads, int head_dim) {
   const auto q = random({rows, heads, head_dim});
   for (const auto dtype : {mx::float32, mx::bfloat16}) {
     const auto k = random({past + rows, key_heads, head_dim}, dtype);

@@ -29,8 +29,8 @@ void set_checks(bool on);
 bool checks_on();
 CheckReport check_report();
 
-// Evaluates both and records a mismatch where they differ by more than `tolerance` times the largest
-// value.
+// Evaluates both and records a mismatch where they differ by more than `tolerance` times the
+// largest value.
 void compare_with_fallback(const char* op, const mx::array& kernel, const mx::array& fallback,
                            float tolerance);
 

@@ -103,15 +103,16 @@ TEST(QuantizedMatmul, EightBitActivationsCostLessThanFourBitWeights) {
   // inputs are 20 times as large, as in real decoders.
   const int k = 2048;
   auto x = random({8, k});
-  const auto heavy = mx::greater(mx::random::uniform({k}, mx::float32, mx::random::key(7)),
-                                 mx::array(0.99f));
+  const auto heavy =
+      mx::greater(mx::random::uniform({k}, mx::float32, mx::random::key(7)), mx::array(0.99f));
   x = mx::multiply(x, mx::where(heavy, mx::array(20.0f), mx::array(1.0f)));
   const auto w = random({256, k});
   const auto q = quantize(w, {64, 4}, mx::float32);
   const auto dense = mx::matmul(x, mx::transpose(w));
   const auto exact = mx::quantized_matmul(x, q.w, q.scales, q.biases, true, 64, 4);
-  const auto got = as_decode_rows(
-      [&] { return quantized_matmul(x, q.w, q.scales, q.biases, {64, 4}, std::nullopt); });
+  const auto got = as_decode_rows([&] {
+    return quantized_matmul(x, q.w, q.scales, q.biases, {64, 4}, std::nullopt);
+  });
   const auto error = [](const mx::array& a, const mx::array& b) {
     return mx::sqrt(mx::mean(mx::square(mx::subtract(a, b)))).item<float>();
   };
@@ -158,8 +159,9 @@ TEST(QuantizedMatmul, ANotFiniteActivationIsNotHidden) {
   std::vector<float> values(128, 1.0f);
   values[70] = std::numeric_limits<float>::quiet_NaN();
   const mx::array x(values.data(), {1, 128}, mx::float32);
-  const auto y = as_decode_rows(
-      [&] { return quantized_matmul(x, q.w, q.scales, q.biases, {64, 4}, std::nullopt); });
+  const auto y = as_decode_rows([&] {
+    return quantized_matmul(x, q.w, q.scales, q.biases, {64, 4}, std::nullopt);
+  });
   EXPECT_TRUE(mx::all(mx::isnan(y)).item<bool>());
 }
 

@@ -12,9 +12,7 @@ namespace {
 Numerics from_environment() {
   const char* told = std::getenv("FOVEA_EXACT");
   const std::string_view wanted = told ? told : "";
-  return wanted == "1"   ? Numerics::kBfloat16
-         : wanted == "2" ? Numerics::kFloat32
-                         : Numerics::kFast;
+  return wanted == "1" ? Numerics::kBfloat16 : wanted == "2" ? Numerics::kFloat32 : Numerics::kFast;
 }
 
 Numerics& current() {

@@ -84,8 +84,8 @@ struct Bytes {
     const __m256i pairs =
         _mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred));
     const __m256i sums = _mm256_maddubs_epi16(_mm256_set1_epi8(1), x);
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(
-        _mm256_madd_epi16(pairs, one), _mm256_slli_epi32(_mm256_madd_epi16(sums, one), 7)));
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(pairs, one),
+                                               _mm256_slli_epi32(_mm256_madd_epi16(sums, one), 7)));
   }
   static Wide dots(Bytes w, const int8_t* x) {
     return {byte_dots(w.low, x), byte_dots(w.high, x + 32)};

@@ -6,9 +6,9 @@
 // its lane, times its block's scales, by a fused multiply-add; then the lanes. The groups' biases,
 // times the sums of the activations, are summed in 16 lanes of their own, a block in each.
 //
-// A variant brings `Wide`, 16 float lanes: zero, load, load_half(p, dtype, n) of n 16-bit floats and
-// zeros, fma, *, sum (lane i + lane i + 8, then as Vec has it), and spread(s): `per` lanes of its
-// lane 0, as many of lane 1, ... for s = spread_start(per), and so on from a further lane for
+// A variant brings `Wide`, 16 float lanes: zero, load, load_half(p, dtype, n) of n 16-bit floats
+// and zeros, fma, *, sum (lane i + lane i + 8, then as Vec has it), and spread(s): `per` lanes of
+// its lane 0, as many of lane 1, ... for s = spread_start(per), and so on from a further lane for
 // spread_next(s, lanes); and `Bytes`, 64 unsigned bytes: load(p, n) of n and zeros,
 // low_nibbles, high_nibbles, spread_bits<bits>: 8 values as the bytes of a number, prefetch, and
 // dots(bytes, signed bytes...): exact sums of the products of 4 neighbours each, as floats.
@@ -64,8 +64,8 @@ float block_scale(const float* x, int count) {
   return value / 127;
 }
 
-// A block as signed bytes; 4-bit weights keep two neighbours in a byte, so there the inputs with even
-// numbers stand in the first half of a chunk and those with odd ones in the second.
+// A block as signed bytes; 4-bit weights keep two neighbours in a byte, so there the inputs with
+// even numbers stand in the first half of a chunk and those with odd ones in the second.
 template <bool kNibbles>
 int quantize_block(const float* x, int count, int at, float inverse, int8_t* bytes) {
   int8_t q[64];
@@ -181,7 +181,8 @@ template <int kCount, class F>
 void unrolled(F f) {
   [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) {
     (f(std::integral_constant<int, kIndex>()), ...);
-  }(std::make_integer_sequence<int, kCount>());
+  }
+  (std::make_integer_sequence<int, kCount>());
 }
 
 template <int M, int N, int kBits>
@@ -215,9 +216,8 @@ void decode_tile(const DecodeRow* rows, const WeightRows& w, const DecodeShape& 
     if (at < end) step(at, end - at);
   }
   bias_sums<M, N>(rows, w, shape, column, out);
-  unrolled<M>([&](auto m) {
-    unrolled<N>([&](auto n) { out[m][n] = sums[m][n].sum() + out[m][n]; });
-  });
+  unrolled<M>(
+      [&](auto m) { unrolled<N>([&](auto n) { out[m][n] = sums[m][n].sum() + out[m][n]; }); });
 }
 
 template <int M, int kBits>
@@ -246,11 +246,10 @@ void decode_product(const std::byte* x, int m_count, const WeightRows& w, int n_
       for (int m = 0; m < m_count;) {
         const std::byte* row = x + static_cast<size_t>(m) * stride;
         const auto pass = [&](auto count) {
-          const DecodeRow rows[4] = {
-              {row, shape},
-              {row + (count() > 1 ? stride : 0), shape},
-              {row + (count() > 2 ? 2 * stride : 0), shape},
-              {row + (count() > 3 ? 3 * stride : 0), shape}};
+          const DecodeRow rows[4] = {{row, shape},
+                                     {row + (count() > 1 ? stride : 0), shape},
+                                     {row + (count() > 2 ? 2 * stride : 0), shape},
+                                     {row + (count() > 3 ? 3 * stride : 0), shape}};
           decode_rows<count(), bits()>(rows, w, shape, n, end, bias, y + m * y_stride, y_stride);
           m += count();
         };

@@ -1,9 +1,9 @@
 // Part of avx512.cpp: prompt rows times weights in bfloat16, by vdpbf16ps.
 //
 // The order of a sum: stretches of kStretch inputs one after another; within a stretch, pairs of
-// neighbours go to 16 lanes in turn; then the lanes, the halves first. 4-bit weights in groups of 64
-// or more are expanded with the even inputs of each 64 before the odd ones, and activations are laid
-// out alike. Rows are padded with zeros to whole vectors of 32 inputs.
+// neighbours go to 16 lanes in turn; then the lanes, the halves first. 4-bit weights in groups of
+// 64 or more are expanded with the even inputs of each 64 before the odd ones, and activations are
+// laid out alike. Rows are padded with zeros to whole vectors of 32 inputs.
 
 constexpr int kPairs = 32;  // inputs of a vector
 
@@ -61,16 +61,14 @@ void expand_nibbles(const WeightRows& w, int row, int begin, int count, uint16_t
   const __m512 steps = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   for (int i = 0; i < count; i += 64) {
     const size_t index = first + static_cast<size_t>((begin + i) / w.group_size);
-    const __m512 values =
-        _mm512_fmadd_ps(steps, _mm512_set1_ps(float_at(w.scales, w.dtype, index)),
-                        _mm512_set1_ps(float_at(w.biases, w.dtype, index)));
+    const __m512 values = _mm512_fmadd_ps(steps, _mm512_set1_ps(float_at(w.scales, w.dtype, index)),
+                                          _mm512_set1_ps(float_at(w.biases, w.dtype, index)));
     // Twice, so that the fifth bit of an index does not matter.
     const auto table = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(values, values));
-    const __m512i pairs = _mm512_cvtepu8_epi16(
-        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + i / 2)));
+    const __m512i pairs =
+        _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + i / 2)));
     _mm512_store_si512(out + i, _mm512_permutexvar_epi16(pairs, table));
-    _mm512_store_si512(out + i + 32,
-                       _mm512_permutexvar_epi16(_mm512_srli_epi16(pairs, 4), table));
+    _mm512_store_si512(out + i + 32, _mm512_permutexvar_epi16(_mm512_srli_epi16(pairs, 4), table));
   }
 }
 
@@ -97,7 +95,8 @@ void expand_stretch(const WeightRows& w, int row, int begin, int count, uint16_t
   if (w.bits != 0) {
     with_bits(w.bits, [&](auto bits) { expand_groups<bits()>(w, row, begin, count, values); });
   } else {
-    const auto* half = static_cast<const char*>(w.data) + (static_cast<size_t>(row) * w.k + begin) * 2;
+    const auto* half =
+        static_cast<const char*>(w.data) + (static_cast<size_t>(row) * w.k + begin) * 2;
     expand_half(reinterpret_cast<const uint16_t*>(half), w.dtype == Float::kBF16, count, values);
   }
   round_row(values, count, out);
@@ -209,8 +208,15 @@ void prompt_product(const std::byte* x, int m_count, const WeightRows& w, int n_
     for (int k = 0; k < w.k; k += kStretch) {
       const int count = std::min(kStretch, w.k - k);
       const bool last = k + count == w.k;
-      PromptStretch s{rows + k, x_stride, panel,     padded_inputs(count), padded_inputs(count) / kPairs,
-                      k == 0,   last && bias ? bias + n : nullptr, y + n, y_stride};
+      PromptStretch s{rows + k,
+                      x_stride,
+                      panel,
+                      padded_inputs(count),
+                      padded_inputs(count) / kPairs,
+                      k == 0,
+                      last && bias ? bias + n : nullptr,
+                      y + n,
+                      y_stride};
       if (read_in_place(w)) {
         s.w = static_cast<const uint16_t*>(w.data) + static_cast<size_t>(n) * w.k + k;
         s.w_stride = w.k;
