@@ -8,6 +8,7 @@ class App;
 
 namespace fovea::cli {
 
+void add_doctor_command(CLI::App& program);
 void add_generate_command(CLI::App& program);
 void add_prompt_command(CLI::App& program);
 void add_synth_command(CLI::App& program);

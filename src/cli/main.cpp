@@ -55,6 +55,7 @@ int run(int argc, char** argv) {
   CLI::App program("Fovea: vision-language models on your own machine.", "fovea");
   program.set_version_flag("--version", "fovea " FOVEA_VERSION);
   program.require_subcommand(1);
+  fovea::cli::add_doctor_command(program);
   fovea::cli::add_generate_command(program);
   fovea::cli::add_prompt_command(program);
   fovea::cli::add_synth_command(program);

@@ -600,6 +600,17 @@ TEST(Prompt, NeedsNoWeightsAndPassesEverythingOn) {
   EXPECT_EQ(whole.out.find("<|im_start|>assistant"), std::string::npos);
 }
 
+TEST(Doctor, SaysWhichInstructionSetWasChosenAndWhy) {
+  const Outcome usual = fovea({"doctor", "--isa"});
+  EXPECT_EQ(usual.code, 0) << usual.err;
+  EXPECT_THAT(usual.out, HasSubstr("the best of those that run here"));
+  EXPECT_THAT(usual.out, HasSubstr("scalar   runs everywhere"));
+  const Outcome told = shell("FOVEA_ISA=scalar " + command_line({"doctor", "--isa"}));
+  EXPECT_THAT(told.out, HasSubstr("instruction set: scalar, as FOVEA_ISA asks"));
+  EXPECT_THAT(told.out, HasSubstr("prompt rows: float32 products"));
+  expect_refused(shell("FOVEA_ISA=sse9 " + command_line({"doctor"})), "[FOVEA_ISA] expected");
+}
+
 TEST(Synth, WritesCheckpointsThatAnswer) {
   const testing::TemporaryFolder folder;
   for (const char* shape : {"qwen2_vl-tiny", "llava-tiny"}) {

@@ -1,5 +1,6 @@
 #include "kernels/isa/isa.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string>
@@ -10,32 +11,51 @@
 namespace fovea::kernels::isa {
 namespace {
 
-bool always() { return true; }
+struct Feature {
+  const char* name;
+  bool here;
+};
+
+using Features = std::vector<Feature>;
 
 #if defined(__x86_64__)
-bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+// A macro, since the builtin takes a literal only.
+#define FOVEA_FEATURE(name) \
+  Feature { name, __builtin_cpu_supports(name) != 0 }
+
+Features avx2_features() {
+  return {FOVEA_FEATURE("avx2"), FOVEA_FEATURE("fma"), FOVEA_FEATURE("f16c"),
+          FOVEA_FEATURE("bmi2")};
 }
 
-bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+Features avx512_features() {
+  auto all = avx2_features();
+  for (const Feature feature :
+       {FOVEA_FEATURE("avx512f"), FOVEA_FEATURE("avx512bw"), FOVEA_FEATURE("avx512dq"),
+        FOVEA_FEATURE("avx512vl"), FOVEA_FEATURE("avx512vnni"), FOVEA_FEATURE("avx512bf16")}) {
+    all.push_back(feature);
+  }
+  return all;
 }
+#undef FOVEA_FEATURE
 #endif
 
 struct Variant {
   const Table& (*table)();
-  bool (*runs_here)();
+  Features (*features)();  // what CPUID must show
+
+  bool runs_here() const {
+    const auto all = features();
+    return std::all_of(all.begin(), all.end(), [](const Feature& f) { return f.here; });
+  }
 };
 
 // Worst first; each later one is a row. Next: amx, neon.
 constexpr std::array kVariants = {
-    Variant{scalar_table, always},
+    Variant{scalar_table, [] { return Features(); }},
 #if defined(__x86_64__)
-    Variant{avx2_table, has_avx2},
-    Variant{avx512_table, has_avx512},
+    Variant{avx2_table, avx2_features},
+    Variant{avx512_table, avx512_features},
 #endif
 };
 
@@ -73,6 +93,18 @@ const Table* find_table(std::string_view name) {
     if (variant.table().name == name) return variant.runs_here() ? &variant.table() : nullptr;
   }
   return nullptr;
+}
+
+std::vector<VariantReport> variants() {
+  std::vector<VariantReport> reports;
+  for (const auto& variant : kVariants) {
+    VariantReport report{variant.table().name, {}, {}};
+    for (const auto& [name, here] : variant.features()) {
+      (here ? report.present : report.missing).emplace_back(name);
+    }
+    reports.push_back(std::move(report));
+  }
+  return reports;
 }
 
 }  // namespace fovea::kernels::isa

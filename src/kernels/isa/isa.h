@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace fovea::kernels::isa {
 
@@ -135,5 +137,14 @@ const Table& choose(std::string_view name);
 
 // The variant of that name, or null when it is unknown or this processor cannot run it.
 const Table* find_table(std::string_view name);
+
+// What this build has, worst first, and what of each CPUID shows: a variant runs here when nothing
+// is missing.
+struct VariantReport {
+  std::string_view name;
+  std::vector<std::string> present;
+  std::vector<std::string> missing;
+};
+std::vector<VariantReport> variants();
 
 }  // namespace fovea::kernels::isa
