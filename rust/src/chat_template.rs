@@ -2,10 +2,12 @@
 //! lstrip_blocks, loop controls, its own `tojson`, `raise_exception`, `strftime_now` and
 //! `generation` blocks.
 
+use crate::python_filters;
 use crate::python_methods::{strftime, string_method};
-use crate::python_text::{json_of, str_of, JsonStyle};
-use minijinja::value::{Kwargs, Value};
-use minijinja::{context, filters, Environment, Error, ErrorKind, Output, State};
+use crate::python_text::str_of;
+use crate::python_values::{dict_method, list_method, of_json};
+use minijinja::value::{Value, ValueKind};
+use minijinja::{context, Environment, Error, ErrorKind, Output, State};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use std::any::Any;
 
@@ -28,38 +30,8 @@ fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
 }
 
-fn tojson(value: Value, indent: Option<Value>, kwargs: Kwargs) -> Result<Value, Error> {
-    let indent = match indent {
-        Some(indent) => Some(indent),
-        None => kwargs.get::<Option<Value>>("indent")?,
-    };
-    let indent = indent.filter(|i| !i.is_none()).map(usize::try_from).transpose()?;
-    let mut style = JsonStyle { indent, ..Default::default() };
-    style.sort_keys = kwargs.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
-    style.ensure_ascii = kwargs.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
-    if let Some(separators) = kwargs.get::<Option<Vec<String>>>("separators")? {
-        style.item_separator = separators.first().cloned();
-        style.key_separator = separators.get(1).cloned();
-    }
-    kwargs.assert_all_used()?;
-    json_of(&value, &style).map(Value::from_safe_string)
-}
-
 fn print(out: &mut Output, _: &State, value: &Value) -> Result<(), Error> {
     out.write_str(&str_of(value)?).map_err(Error::from)
-}
-
-fn string(value: Value) -> Result<String, Error> {
-    str_of(&value)
-}
-
-/// `int` and `float` fall back to their argument, by default zero.
-fn int(state: &State, value: &Value, default: Option<Value>) -> Value {
-    filters::int(state, value).unwrap_or(default.unwrap_or(Value::from(0)))
-}
-
-fn float(state: &State, value: &Value, default: Option<Value>) -> Value {
-    filters::float(state, value).unwrap_or(default.unwrap_or(Value::from(0.0)))
 }
 
 fn unknown_method(
@@ -68,10 +40,13 @@ fn unknown_method(
     name: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
-    match value.as_str().and_then(|text| string_method(text, name, args)) {
-        Some(result) => result,
-        None => unknown_method_callback(state, value, name, args),
-    }
+    let own = match value.kind() {
+        ValueKind::String => string_method(value.as_str().unwrap_or_default(), name, args),
+        ValueKind::Map => dict_method(value, name, args),
+        ValueKind::Seq | ValueKind::Iterable => list_method(value, name, args),
+        _ => None,
+    };
+    own.unwrap_or_else(|| unknown_method_callback(state, value, name, args))
 }
 
 /// `{% generation %}` marks what the assistant said; rendered, it is a block that always runs.
@@ -103,10 +78,7 @@ fn environment<'a>(local_seconds: i64) -> Environment<'a> {
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     env.set_unknown_method_callback(unknown_method);
     env.set_formatter(print);
-    env.add_filter("tojson", tojson);
-    env.add_filter("string", string);
-    env.add_filter("int", int);
-    env.add_filter("float", float);
+    python_filters::add_to(&mut env);
     env.add_function("raise_exception", raise_exception);
     env.add_function("strftime_now", move |format: &str| strftime(local_seconds, format));
     env
@@ -138,7 +110,7 @@ fn render_here(source: &str, context: &str, local_seconds: i64) -> Result<String
     let env = environment(local_seconds);
     let source = without_generation_blocks(source);
     let template = env.template_from_named_str("chat_template", &source).map_err(other)?;
-    let values = context! { ..Value::from_serialize(values) };
+    let values = context! { ..of_json(values) };
     template.render(values).map_err(other)
 }
 
@@ -169,6 +141,23 @@ mod tests {
     fn prints_as_python_does() {
         let context = r#"{"a": true, "b": null, "c": ["x", 1, 2.5, {"k": "it's"}]}"#;
         assert_eq!(text("{{ a }} {{ b }} {{ c }}", context), "True None ['x', 1, 2.5, {'k': \"it's\"}]");
+    }
+
+    #[test]
+    fn a_value_of_the_context_becomes_text_in_one_way() {
+        let context = r#"{"d": {"a": "b", "c": [null, true]}}"#;
+        let python = "{'a': 'b', 'c': [None, True]}";
+        for made in ["d", "'' ~ d", "[d] | join", "'' ~ ([d] | list)[0]", "''.join([d])"] {
+            assert_eq!(text(&format!("{{{{ {made} }}}}"), context), python, "{made}");
+        }
+        assert_eq!(text("{{ '' ~ d.items() }}", context), "[('a', 'b'), ('c', [None, True])]");
+    }
+
+    #[test]
+    fn a_method_wins_over_a_key_of_its_name() {
+        let context = r#"{"d": {"items": 1, "get": 2}}"#;
+        assert_eq!(text("{{ d.items() | list }} {{ d.get('get') }}", context),
+                   "[('items', 1), ('get', 2)] 2");
     }
 
     #[test]

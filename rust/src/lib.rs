@@ -2,7 +2,9 @@
 
 mod abi;
 mod chat_template;
+mod python_filters;
 mod python_methods;
 mod python_text;
+mod python_values;
 mod tensor_file;
 mod text_tokenizer;

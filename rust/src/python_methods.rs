@@ -1,5 +1,6 @@
 //! What templates call on Python's own objects: strftime of a date, methods of a string.
 
+use crate::python_values;
 use chrono::DateTime;
 use minijinja::value::{from_args, Value};
 use minijinja::Error;
@@ -38,12 +39,12 @@ pub fn string_method(text: &str, name: &str, args: &[Value]) -> Option<Result<Va
         "removeprefix" => one(args).map(|p| Value::from(text.strip_prefix(p).unwrap_or(text))),
         "removesuffix" => one(args).map(|s| Value::from(text.strip_suffix(s).unwrap_or(text))),
         "partition" => one(args).map(|by| match text.split_once(by) {
-            Some((before, after)) => list([before, by, after]),
-            None => list([text, "", ""]),
+            Some((before, after)) => tuple([before, by, after]),
+            None => tuple([text, "", ""]),
         }),
         "rpartition" => one(args).map(|by| match text.rsplit_once(by) {
-            Some((before, after)) => list([before, by, after]),
-            None => list(["", "", text]),
+            Some((before, after)) => tuple([before, by, after]),
+            None => tuple(["", "", text]),
         }),
         "rsplit" => from_args(args).map(|(by, most)| rsplit(text, by, most)),
         _ => return None,
@@ -56,7 +57,11 @@ fn one(args: &[Value]) -> Result<&str, Error> {
 }
 
 fn list<'a>(parts: impl IntoIterator<Item = &'a str>) -> Value {
-    parts.into_iter().map(Value::from).collect()
+    python_values::list(parts.into_iter().map(Value::from))
+}
+
+fn tuple(parts: [&str; 3]) -> Value {
+    python_values::tuple(parts.map(Value::from))
 }
 
 fn rsplit(text: &str, by: Option<&str>, most: Option<i64>) -> Value {

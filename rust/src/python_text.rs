@@ -1,6 +1,7 @@
 //! Values written as Python writes them: `str()` for printing in a template and `json.dumps` for
 //! its `tojson` filter.
 
+use crate::python_values::{is_tuple, pairs};
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
@@ -17,32 +18,53 @@ fn check_depth(depth: usize) -> Result<(), Error> {
 
 /// str(value): strings as they are, None, True and False, lists and dicts with repr inside.
 pub fn str_of(value: &Value) -> Result<String, Error> {
-    match value.as_str() {
-        Some(text) => Ok(text.to_string()),
-        None if value.is_undefined() => Ok(String::new()),
-        None => repr(value, 0),
+    if let Some(text) = value.as_str() {
+        return Ok(text.to_string());
     }
+    let mut out = String::new();
+    if !value.is_undefined() && !write_repr(value, 0, &mut out) {
+        check_depth(MAX_DEPTH)?;
+    }
+    Ok(out)
 }
 
-fn repr(value: &Value, depth: usize) -> Result<String, Error> {
-    check_depth(depth)?;
-    Ok(match value.kind() {
-        ValueKind::None => "None".into(),
-        ValueKind::Bool => if value.is_true() { "True" } else { "False" }.into(),
-        ValueKind::String => repr_str(value.as_str().unwrap_or_default()),
+/// repr(value); false when it is nested too deep, whose inside is then "...".
+pub fn write_repr(value: &Value, depth: usize, out: &mut String) -> bool {
+    if depth >= MAX_DEPTH {
+        out.push_str("...");
+        return false;
+    }
+    let mut whole = true;
+    match value.kind() {
+        ValueKind::None => out.push_str("None"),
+        ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
+        ValueKind::Number => out.push_str(&number(value)),
+        ValueKind::String => out.push_str(&repr_str(value.as_str().unwrap_or_default())),
         ValueKind::Seq | ValueKind::Iterable => {
-            let list = value.try_iter()?.map(|item| repr(&item, depth + 1));
-            format!("[{}]", list.collect::<Result<Vec<_>, _>>()?.join(", "))
+            let brackets = if is_tuple(value) { ['(', ')'] } else { ['[', ']'] };
+            let mut count = 0;
+            out.push(brackets[0]);
+            for item in value.try_iter().into_iter().flatten() {
+                out.push_str(if count > 0 { ", " } else { "" });
+                whole &= write_repr(&item, depth + 1, out);
+                count += 1;
+            }
+            out.push_str(if count == 1 && is_tuple(value) { "," } else { "" });
+            out.push(brackets[1]);
         }
         ValueKind::Map => {
-            let list = items(value).map(|(key, item)| {
-                Ok(format!("{}: {}", repr(&key, depth + 1)?, repr(&item, depth + 1)?))
-            });
-            format!("{{{}}}", list.collect::<Result<Vec<_>, Error>>()?.join(", "))
+            out.push('{');
+            for (count, (key, item)) in pairs(value).iter().enumerate() {
+                out.push_str(if count > 0 { ", " } else { "" });
+                whole &= write_repr(key, depth + 1, out);
+                out.push_str(": ");
+                whole &= write_repr(item, depth + 1, out);
+            }
+            out.push('}');
         }
-        ValueKind::Number => number(value),
-        _ => value.to_string(),
-    })
+        _ => out.push_str(&value.to_string()),
+    }
+    whole
 }
 
 /// Fractions beyond 16 digits, or with four zeros behind the point, have an exponent of at least two
@@ -93,14 +115,6 @@ fn is_printable(c: char) -> bool {
     c == ' ' || !(c.is_control() || c.is_whitespace() || invisible)
 }
 
-fn items(value: &Value) -> impl Iterator<Item = (Value, Value)> + '_ {
-    let keys = value.try_iter().into_iter().flatten();
-    keys.map(|key| {
-        let item = value.get_item(&key).unwrap_or_default();
-        (key, item)
-    })
-}
-
 /// How `json.dumps` was called.
 #[derive(Clone, Default)]
 pub struct JsonStyle {
@@ -126,7 +140,7 @@ fn write_json(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) 
         ValueKind::Number => out.push_str(&number(value)),
         ValueKind::String => write_json_str(value.as_str().unwrap_or_default(), style, out),
         ValueKind::Map => {
-            let mut members: Vec<_> = items(value).collect();
+            let mut members = pairs(value);
             if style.sort_keys {
                 members.sort_by_cached_key(|(key, _)| str_of(key).unwrap_or_default());
             }
