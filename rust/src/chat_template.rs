@@ -221,6 +221,41 @@ mod tests {
     }
 
     #[test]
+    fn positions_in_a_string_count_characters() {
+        let context = r#"{"c": "<think>日本</think>答え"}"#;
+        let answer = "{{ c[c.find('</think>') + 8:] }} {{ c[:c.rindex('</think>')] }}";
+        assert_eq!(text(answer, context), "答え <think>日本");
+        let bounds = "{{ c.find('<', 1) }} {{ c.find('<', 10) }} {{ c.rfind('<', none, -3) }} \
+                      {{ c.index('答') }} {{ c.find('', 20) }} {{ c.find('x') }}";
+        assert_eq!(text(bounds, context), "9 -1 9 17 -1 -1");
+        assert!(text("{{ c.index('x') }}", context).starts_with("error"));
+    }
+
+    #[test]
+    fn an_empty_needle_is_counted() {
+        assert_eq!(text("{{ 'äbc'.count('') }} {{ ''.count('') }} {{ 'aaa'.count('aa') }} \
+                         {{ 'aba'.count('a', 1) }} {{ 'a'.count('', 5) }}", "{}"), "4 1 1 1 0");
+    }
+
+    #[test]
+    fn strings_are_padded_and_split_as_pythons() {
+        assert_eq!(text("{{ '-7'.zfill(4) }} {{ 'a'.ljust(3, '.') }} {{ 'a'.rjust(3) }} \
+                         {{ 'ab'.center(5, '*') }} {{ 'a'.center(4, '*') }} {{ 'aB'.swapcase() }}",
+                        "{}"), "-007 a..   a **ab* *a** Ab");
+        assert_eq!(text("{{ 'a-b-c'.split('-', maxsplit=1) }} {{ ' a  b c '.split(none, 1) }}",
+                        "{}"), "['a', 'b-c'] ['a', 'b c ']");
+        assert_eq!(text("{{ 'a\\r\\nb\\rc\\n'.splitlines() }}", "{}"), "['a', 'b', 'c']");
+        assert_eq!(text("{{ 'abc'.startswith('b', 1) }} {{ 'abc'.endswith(('x', 'b'), 0, 2) }}",
+                        "{}"), "True True");
+        for wide in ["ljust", "rjust", "center", "zfill"] {
+            let call = |width| text(&format!("{{{{ 'a'.{wide}({width}) | length }}}}"), "{}");
+            assert_eq!(call(9_999), "9999");
+            assert_eq!(call(10_000), "10000");
+            assert!(call(10_001).starts_with("error"));
+        }
+    }
+
+    #[test]
     fn filters_take_what_jinja_takes() {
         assert_eq!(text("{{ 'x' | int(7) }} {{ '5' | int }} {{ 'x' | float }}", "{}"), "7 5 0.0");
         assert_eq!(text("{{ [1, 'a'] | string }}", "{}"), "[1, 'a']");
