@@ -100,6 +100,11 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     format!("a fault of the library: {}", text.unwrap_or("no reason given"))
 }
 
+/// Jinja reads every line end as a newline.
+fn with_newlines(source: &str) -> String {
+    source.replace("\r\n", "\n").replace('\r', "\n")
+}
+
 fn render_here(source: &str, context: &str, local_seconds: i64) -> Result<String, Failure> {
     let other = |e: Error| match e.detail().and_then(|d| d.strip_prefix(RAISED)) {
         Some(message) => Failure::Raised(message.to_string()),
@@ -108,7 +113,7 @@ fn render_here(source: &str, context: &str, local_seconds: i64) -> Result<String
     let values: serde_json::Value =
         serde_json::from_str(context).map_err(|e| Failure::Other(e.to_string()))?;
     let env = environment(local_seconds);
-    let source = without_generation_blocks(source);
+    let source = without_generation_blocks(&with_newlines(source));
     let template = env.template_from_named_str("chat_template", &source).map_err(other)?;
     let values = context! { ..of_json(values) };
     template.render(values).map_err(other)
@@ -194,6 +199,12 @@ mod tests {
         let some = nest.replace("99)", "9)");
         assert!(text(&format!("{some}{{{{ n.x }}}}"), "{}").contains("nested"));
         assert!(text(&format!("{some}{{{{ n.x | tojson }}}}"), "{}").contains("nested"));
+    }
+
+    #[test]
+    fn every_line_end_is_a_newline() {
+        assert_eq!(text("a\r\nb\r{{ 'c\r\nd' }}{% if 1 %}\r\ne{% endif %}", "{}"), "a\nb\nc\nde");
+        assert_eq!(text("{{ c }}{{ '\\r' }}", r#"{"c": "x\r\ny"}"#), "x\r\ny\r");
     }
 
     #[test]
