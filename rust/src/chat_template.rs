@@ -49,7 +49,7 @@ fn unknown_method(
     own.unwrap_or_else(|| unknown_method_callback(state, value, name, args))
 }
 
-/// `{% generation %}` marks what the assistant said; rendered, it is a block that always runs.
+/// `{% generation %}` marks what the assistant said; rendered, it is a block with its own variables.
 fn without_generation_blocks(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
@@ -60,8 +60,8 @@ fn without_generation_blocks(source: &str) -> String {
         let (tag, after) = tag.split_at(end + 2);
         let word = tag[2..end].trim_matches(['-', '+']).trim();
         match word {
-            "generation" => out.push_str(&tag.replacen("generation", "if true", 1)),
-            "endgeneration" => out.push_str(&tag.replacen("endgeneration", "endif", 1)),
+            "generation" => out.push_str(&tag.replacen("generation", "with", 1)),
+            "endgeneration" => out.push_str(&tag.replacen("endgeneration", "endwith", 1)),
             _ => out.push_str(tag),
         }
         rest = after;
@@ -181,6 +181,8 @@ mod tests {
     #[test]
     fn generation_blocks_pass_through() {
         assert_eq!(text("a{% generation %}b{%- endgeneration -%} c", "{}"), "abc");
+        let set = "{% generation %}{% set x = 1 %}{{ x }}{% endgeneration %}{{ x is defined }}";
+        assert_eq!(text(set, "{}"), "1False");
     }
 
     #[test]
