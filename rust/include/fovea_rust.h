@@ -50,11 +50,20 @@ size_t fovea_tokenizer_vocab_size(const FoveaTokenizer* tokenizer);
 /* The ids of all special tokens, ascending. */
 FoveaIds fovea_tokenizer_special_ids(const FoveaTokenizer* tokenizer);
 
+/* What one rendering may use. */
+typedef struct {
+  uint64_t fuel;         /* instructions of the template */
+  uint64_t output_bytes; /* of the whole text, of one value's text; items of one list */
+  uint64_t indent;       /* spaces a level, of tojson and indent */
+  uint64_t width;        /* characters of a padded field */
+} FoveaTemplateLimits;
+
 /* Renders a chat template as transformers does. `context` is a JSON object; `local_seconds` is the
  * clock that strftime_now reads, in seconds since 1970 of local time. Returns 2 when the template
  * itself raised; `error` is then its sentence. */
 int32_t fovea_template_render(const char* source, size_t source_size, const char* context,
-                              size_t context_size, int64_t local_seconds, FoveaBytes* text,
+                              size_t context_size, int64_t local_seconds,
+                              const FoveaTemplateLimits* limits, FoveaBytes* text,
                               FoveaBytes* error);
 
 #ifdef __cplusplus

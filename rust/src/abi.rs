@@ -1,6 +1,7 @@
 //! The functions of `include/fovea_rust.h`. All unsafe code is here.
 
 use crate::chat_template::{self, Failure};
+use crate::limits::Limits;
 use crate::{tensor_file, text_tokenizer};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::slice;
@@ -223,13 +224,16 @@ pub unsafe extern "C" fn fovea_template_render(
     context: *const u8,
     context_size: usize,
     local_seconds: i64,
+    limits: *const Limits,
     text: *mut FoveaBytes,
     error: *mut FoveaBytes,
 ) -> i32 {
     let (source, context) = (bytes_of(source, source_size), bytes_of(context, context_size));
+    let limits = *limits;
     answer(text, error, || {
         let (source, context) = (plain(text_of(source))?, plain(text_of(context))?);
-        chat_template::render(source, context, local_seconds).map_err(|failure| match failure {
+        let rendered = chat_template::render(source, context, local_seconds, limits);
+        rendered.map_err(|failure| match failure {
             Failure::Raised(message) => (2, message),
             Failure::Other(message) => (1, message),
         })

@@ -2,6 +2,7 @@
 //! lstrip_blocks, loop controls, its own `tojson`, `raise_exception`, `strftime_now` and
 //! `generation` blocks.
 
+use crate::limits::Limits;
 use crate::python_filters;
 use crate::python_methods::{strftime, string_method};
 use crate::python_text::str_of;
@@ -10,13 +11,17 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{context, Environment, Error, ErrorKind, Output, State};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use std::any::Any;
+use std::io;
 
-/// What a hostile template may burn, in instructions.
-const FUEL: u64 = 5_000_000;
+// A template comes with a checkpoint. Bounded are its instructions (`Limits::fuel`), the text that
+// comes out, what one value turns into as text or JSON, and indents and fields; too much of any is
+// an error. Not bounded are the strings and lists that it builds by doubling them, and what a single
+// instruction does with those: a hostile template can still use up memory or time.
+
 const RECURSION: usize = 120;
 /// A template can wrap a list into a list as often as its fuel lasts, and freeing that recurses:
 /// this much (address space; only what is touched becomes memory) holds the deepest one.
-const STACK_BYTES: usize = 1 << 30;
+const STACK_BYTES: usize = 1 << 29;
 
 pub enum Failure {
     /// The template called raise_exception with this sentence.
@@ -49,7 +54,8 @@ fn unknown_method(
     own.unwrap_or_else(|| unknown_method_callback(state, value, name, args))
 }
 
-/// `{% generation %}` marks what the assistant said; rendered, it is a block with its own variables.
+/// `{% generation %}` marks what the assistant said; rendered, it is a block with variables of its
+/// own.
 fn without_generation_blocks(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
@@ -69,11 +75,11 @@ fn without_generation_blocks(source: &str) -> String {
     out + rest
 }
 
-fn environment<'a>(local_seconds: i64) -> Environment<'a> {
+fn environment<'a>(local_seconds: i64, limits: Limits) -> Environment<'a> {
     let mut env = Environment::new();
     env.set_trim_blocks(true);
     env.set_lstrip_blocks(true);
-    env.set_fuel(Some(FUEL));
+    env.set_fuel(Some(limits.fuel));
     env.set_recursion_limit(RECURSION);
     env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     env.set_unknown_method_callback(unknown_method);
@@ -84,8 +90,13 @@ fn environment<'a>(local_seconds: i64) -> Environment<'a> {
     env
 }
 
-pub fn render(source: &str, context: &str, local_seconds: i64) -> Result<String, Failure> {
-    let work = || render_here(source, context, local_seconds);
+pub fn render(
+    source: &str,
+    context: &str,
+    local_seconds: i64,
+    limits: Limits,
+) -> Result<String, Failure> {
+    let work = || render_here(source, context, local_seconds, limits);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
         let thread = thread.map_err(|e| Failure::Other(format!("no thread to run it: {e}")))?;
@@ -100,23 +111,57 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     format!("a fault of the library: {}", text.unwrap_or("no reason given"))
 }
 
+/// Takes text up to a number of bytes, then fails.
+struct Bounded {
+    text: Vec<u8>,
+    bytes_max: u64,
+    full: bool,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.full = (self.text.len() + bytes.len()) as u64 > self.bytes_max;
+        if self.full {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Jinja reads every line end as a newline.
 fn with_newlines(source: &str) -> String {
     source.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-fn render_here(source: &str, context: &str, local_seconds: i64) -> Result<String, Failure> {
+fn render_here(
+    source: &str,
+    context: &str,
+    local_seconds: i64,
+    limits: Limits,
+) -> Result<String, Failure> {
     let other = |e: Error| match e.detail().and_then(|d| d.strip_prefix(RAISED)) {
         Some(message) => Failure::Raised(message.to_string()),
         None => Failure::Other(describe(&e)),
     };
+    limits.set();
     let values: serde_json::Value =
         serde_json::from_str(context).map_err(|e| Failure::Other(e.to_string()))?;
-    let env = environment(local_seconds);
+    let env = environment(local_seconds, limits);
     let source = without_generation_blocks(&with_newlines(source));
     let template = env.template_from_named_str("chat_template", &source).map_err(other)?;
     let values = context! { ..of_json(values) };
-    template.render(values).map_err(other)
+    let mut out = Bounded { text: Vec::new(), bytes_max: limits.output_bytes, full: false };
+    let outcome = template.render_captured_to(values, &mut out).map(|_| ());
+    if out.full {
+        return Err(Failure::Other(format!("more than {} bytes of text", limits.output_bytes)));
+    }
+    outcome.map_err(other)?;
+    String::from_utf8(out.text).map_err(|e| Failure::Other(e.to_string()))
 }
 
 fn describe(error: &Error) -> String {
@@ -134,8 +179,15 @@ fn describe(error: &Error) -> String {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits =
+        Limits { fuel: 5_000_000, output_bytes: 1 << 20, indent: 100, width: 10_000 };
+
     fn text(source: &str, context: &str) -> String {
-        match render(source, context, 0) {
+        text_within(LIMITS, source, context)
+    }
+
+    fn text_within(limits: Limits, source: &str, context: &str) -> String {
+        match render(source, context, 0, limits) {
             Ok(text) => text,
             Err(Failure::Raised(m)) => format!("raised {m}"),
             Err(Failure::Other(m)) => format!("error {m}"),
@@ -174,6 +226,14 @@ mod tests {
     }
 
     #[test]
+    fn tojson_takes_what_transformers_takes() {
+        assert_eq!(text("{{ {none: 1, true: 2, 1.5: 3} | tojson }}", "{}"),
+                   r#"{"null": 1, "true": 2, "1.5": 3}"#);
+        assert_eq!(text("{{ ['é'] | tojson(true) }} {{ [1] | tojson(indent='-') }}", "{}"),
+                   "[\"\\u00e9\"] [\n-1\n]");
+    }
+
+    #[test]
     fn raise_exception_keeps_its_sentence() {
         assert_eq!(text("{{ raise_exception('no system role') }}", "{}"), "raised no system role");
     }
@@ -204,8 +264,48 @@ mod tests {
     }
 
     #[test]
+    fn each_limit_is_met_and_not_passed() {
+        let source = "{% for i in [1, 2] %}{% endfor %}";
+        let fuel = |fuel| text_within(Limits { fuel, ..LIMITS }, source, "{}");
+        let least = (1..100).find(|&n| fuel(n).is_empty()).unwrap_or_default();
+        assert!(least > 2 && fuel(least - 1).contains("fuel") && fuel(least + 1).is_empty());
+        let output = |size| text(&format!("{{{{ 'x' * {size} }}}}"), "{}");
+        assert_eq!(output((1 << 20) - 1).len(), (1 << 20) - 1);
+        assert_eq!(output(1 << 20).len(), 1 << 20);
+        assert_eq!(output((1 << 20) + 1), "error more than 1048576 bytes of text");
+        for call in ["[1] | tojson(indent=#) | length > 0", "'a' | indent(#) == 'a'"] {
+            let call = |n| text(&format!("{{{{ {} }}}}", call.replace('#', n)), "{}");
+            assert_eq!((call("99"), call("100")), ("True".into(), "True".into()));
+            assert!(call("101").contains("at most 100"), "{}", call("101"));
+        }
+        let wide = [
+            "'a'.ljust(#)", "'a'.rjust(#)", "'a'.center(#)", "'a'.zfill(#)", "'a' | center(#)",
+            "[1] | batch(#) | list", "[1] | slice(#) | list", "'%#d' | format(1)",
+            "'%*d' | format(#, 1)", "'{:#}'.format(1)", "'{:{}}'.format(1, #)",
+        ];
+        for call in wide {
+            let call = |n| text(&format!("{{{{ {} }}}}", call.replace('#', n)), "{}");
+            assert!(!call("9999").contains("at most"), "{}", call("9999"));
+            assert!(!call("10000").contains("at most"), "{}", call("10000"));
+            assert!(call("10001").contains("at most 10000"), "{}", call("10001"));
+        }
+    }
+
+    #[test]
+    fn a_value_that_grows_by_doubling_is_not_written_out() {
+        let nest = "{% set n = namespace(x=['long enough to see']) %}{% for a in range(60) %}\
+                    {% set n.x = [n.x, n.x] %}{% endfor %}";
+        for print in ["n.x", "n.x | string | length", "n.x | tojson | length", "[n.x] | join"] {
+            let got = text(&format!("{nest}{{{{ {print} }}}}"), "{}");
+            assert!(got.contains("at most 1048576"), "{print}: {got:.99}");
+        }
+        assert!(text("{{ ([0] * 1000000000000) | list | length }}", "{}").contains("at most"));
+    }
+
+    #[test]
     fn every_line_end_is_a_newline() {
-        assert_eq!(text("a\r\nb\r{{ 'c\r\nd' }}{% if 1 %}\r\ne{% endif %}", "{}"), "a\nb\nc\nde");
+        assert_eq!(text("a\r\nb\r{{ 'c\r\nd' }}{% if 1 %}\r\ne{% endif %}", "{}"),
+                   "a\nb\nc\nde");
         assert_eq!(text("{{ c }}{{ '\\r' }}", r#"{"c": "x\r\ny"}"#), "x\r\ny\r");
     }
 
@@ -260,12 +360,42 @@ mod tests {
         assert_eq!(text("{{ 'a\\r\\nb\\rc\\n'.splitlines() }}", "{}"), "['a', 'b', 'c']");
         assert_eq!(text("{{ 'abc'.startswith('b', 1) }} {{ 'abc'.endswith(('x', 'b'), 0, 2) }}",
                         "{}"), "True True");
-        for wide in ["ljust", "rjust", "center", "zfill"] {
-            let call = |width| text(&format!("{{{{ 'a'.{wide}({width}) | length }}}}"), "{}");
-            assert_eq!(call(9_999), "9999");
-            assert_eq!(call(10_000), "10000");
-            assert!(call(10_001).starts_with("error"));
-        }
+    }
+
+    #[test]
+    fn what_is_not_there_has_no_items() {
+        assert_eq!(text("{{ tools | length }} {{ tools | count }}", "{}"), "0 0");
+        assert!(text("{{ 5 | length }}", "{}").starts_with("error"));
+    }
+
+    #[test]
+    fn numbers_round_and_print_as_pythons() {
+        assert_eq!(text("{{ 2.5 | round }} {{ -2.5 | round }} {{ 2.567 | round(2) }} \
+                         {{ 2.567 | round(1, 'floor') }} {{ 2.1 | round(method='ceil') }} \
+                         {{ 5 | round }}", "{}"), "2.0 -2.0 2.57 2.5 3.0 5");
+        assert_eq!(text("{{ 'inf' | float }} {{ 'nan' | float }} {{ ['-inf' | float] | tojson }}",
+                        "{}"), "inf nan [-Infinity]");
+        assert_eq!(text("{{ '0x1f' | int(0, 16) }} {{ 'x' | int(base=8) }}", "{}"), "31 0");
+    }
+
+    #[test]
+    fn the_filters_of_jinja_are_here() {
+        assert_eq!(text("{{ 'aaa' | replace('a', 'b', 2) }} {{ 'ab' | center(5) }}|", "{}"),
+                   "bba   ab |");
+        assert_eq!(text("{{ 'Hello World' | truncate(5) }} \
+                         {{ 'Hello World' | truncate(5, true, '') }}", "{}"), "He... Hello");
+        assert_eq!(text("{{ 'a b_c, d' | wordcount }} {{ '<p>x</p>' | striptags }} \
+                         {{ \"it's\" | title }}", "{}"), "3 x It's");
+        assert_eq!(text("{{ 'a b/é' | urlencode }} {{ {'a': 'b c'} | urlencode }}", "{}"),
+                   "a%20b/%C3%A9 a=b+c");
+        assert_eq!(text("{{ 'a\\nb' | indent('> ') }} {{ [1, 2] | join(d='-') }}", "{}"),
+                   "a\n> b 1-2");
+        assert_eq!(text("{% set c = cycler(1, 2) %}{{ c.next() }}{{ c.next() }}{{ c.next() }}",
+                        "{}"), "121");
+        assert_eq!(text("{% set j = joiner(',') %}{{ j() }}a{{ j() }}b", "{}"), "a,b");
+        assert_eq!(text("{{ 'x' is sequence }} {{ {} is sequence }} {{ 1 is sequence }} \
+                         {{ true is number }} {{ range is callable }} {{ 'x' is callable }}", "{}"),
+                   "True True False True True False");
     }
 
     #[test]

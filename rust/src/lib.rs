@@ -2,6 +2,7 @@
 
 mod abi;
 mod chat_template;
+mod limits;
 mod python_filters;
 mod python_methods;
 mod python_text;

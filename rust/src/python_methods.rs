@@ -1,13 +1,11 @@
 //! What templates call on Python's own objects: strftime of a date, methods of a string.
 
+use crate::limits::{check, Limits};
 use crate::python_values;
 use chrono::DateTime;
 use minijinja::value::{from_args, Kwargs, Value, ValueKind};
-use minijinja::{Error, ErrorKind};
+use minijinja::{format_filter, Error, ErrorKind, FormatStyle};
 use std::fmt::Write;
-
-/// The widest field that ljust and its like fill.
-const PAD_MAX: usize = 10_000;
 
 /// datetime.strftime without a time zone: a directive that it does not know stays as it is.
 pub fn strftime(local_seconds: i64, format: &str) -> String {
@@ -72,8 +70,24 @@ pub fn string_method(text: &str, name: &str, args: &[Value]) -> Option<Result<Va
         "ljust" => pad_arguments(args).and_then(|(w, fill)| padded(text, w, fill, |_, _| 0)),
         "rjust" => pad_arguments(args).and_then(|(w, fill)| padded(text, w, fill, |gap, _| gap)),
         "center" => pad_arguments(args).and_then(|(w, fill)| centered(text, w, fill)),
+        "format" => formatted(FormatStyle::StrFormat, text, args),
         _ => return None,
     })
+}
+
+/// Formats with fields of a bounded width, whether the text or an argument tells it.
+pub fn formatted(style: FormatStyle, text: &str, args: &[Value]) -> Result<Value, Error> {
+    let most = Limits::get().width;
+    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    for digits in numbers {
+        check("a width", digits.parse().unwrap_or(usize::MAX), most)?;
+    }
+    if text.contains('*') || text.contains(":{") {
+        for width in args.iter().filter_map(Value::as_usize) {
+            check("a width", width, most)?;
+        }
+    }
+    format_filter(style, text, args).map(Value::from)
 }
 
 fn invalid<T>(sentence: impl Into<String>) -> Result<T, Error> {
@@ -237,10 +251,7 @@ fn padded(
     fill: char,
     left: fn(usize, usize) -> usize,
 ) -> Result<Value, Error> {
-    let width = usize::try_from(width).unwrap_or(0);
-    if width > PAD_MAX {
-        return invalid(format!("expected a width of at most {PAD_MAX} but got {width}"));
-    }
+    let width = check("a width", usize::try_from(width).unwrap_or(0), Limits::get().width)?;
     let gap = width.saturating_sub(text.chars().count());
     let before = left(gap, width);
     let mut out: String = std::iter::repeat_n(fill, before).collect();

@@ -1,6 +1,7 @@
 //! Values written as Python writes them: `str()` for printing in a template and `json.dumps` for
 //! its `tojson` filter.
 
+use crate::limits::{check, Limits};
 use crate::python_values::{is_tuple, pairs};
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind};
@@ -16,6 +17,10 @@ fn check_depth(depth: usize) -> Result<(), Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message))
 }
 
+fn check_size(out: &str) -> Result<(), Error> {
+    check("a value's text", out.len(), Limits::get().output_bytes).map(|_| ())
+}
+
 /// str(value): strings as they are, None, True and False, lists and dicts with repr inside.
 pub fn str_of(value: &Value) -> Result<String, Error> {
     if let Some(text) = value.as_str() {
@@ -23,15 +28,19 @@ pub fn str_of(value: &Value) -> Result<String, Error> {
     }
     let mut out = String::new();
     if !value.is_undefined() && !write_repr(value, 0, &mut out) {
+        check_size(&out)?;
         check_depth(MAX_DEPTH)?;
     }
     Ok(out)
 }
 
-/// repr(value); false when it is nested too deep, whose inside is then "...".
+/// repr(value); false when it is nested too deep, whose inside is then "...", or too long.
 pub fn write_repr(value: &Value, depth: usize, out: &mut String) -> bool {
     if depth >= MAX_DEPTH {
         out.push_str("...");
+        return false;
+    }
+    if out.len() as u64 > Limits::get().output_bytes {
         return false;
     }
     let mut whole = true;
@@ -46,7 +55,7 @@ pub fn write_repr(value: &Value, depth: usize, out: &mut String) -> bool {
             out.push(brackets[0]);
             for item in value.try_iter().into_iter().flatten() {
                 out.push_str(if count > 0 { ", " } else { "" });
-                whole &= write_repr(&item, depth + 1, out);
+                whole = write_repr(&item, depth + 1, out) && whole;
                 count += 1;
             }
             out.push_str(if count == 1 && is_tuple(value) { "," } else { "" });
@@ -67,11 +76,14 @@ pub fn write_repr(value: &Value, depth: usize, out: &mut String) -> bool {
     whole
 }
 
-/// Fractions beyond 16 digits, or with four zeros behind the point, have an exponent of at least two
-/// digits.
+/// Fractions beyond 16 digits, or with four zeros behind the point, have an exponent of at least
+/// two digits.
 fn number(value: &Value) -> String {
     let text = value.to_string();
     let size = f64::try_from(value.clone()).map_or(0.0, f64::abs);
+    if !size.is_finite() && !value.is_integer() {
+        return text.to_lowercase();
+    }
     if value.is_integer() || size == 0.0 || (1e-4..1e16).contains(&size) {
         return text;
     }
@@ -118,7 +130,7 @@ fn is_printable(c: char) -> bool {
 /// How `json.dumps` was called.
 #[derive(Clone, Default)]
 pub struct JsonStyle {
-    pub indent: Option<usize>,
+    pub indent: Option<String>, // of one level
     pub item_separator: Option<String>,
     pub key_separator: Option<String>,
     pub sort_keys: bool,
@@ -132,12 +144,36 @@ pub fn json_of(value: &Value, style: &JsonStyle) -> Result<String, Error> {
     Ok(out)
 }
 
+fn json_number(value: &Value) -> String {
+    match number(value).as_str() {
+        "nan" => "NaN".into(),
+        "inf" => "Infinity".into(),
+        "-inf" => "-Infinity".into(),
+        text => text.into(),
+    }
+}
+
+/// A key that is no string becomes one as json.dumps spells its value.
+fn json_key(key: &Value) -> Result<String, Error> {
+    match key.kind() {
+        ValueKind::String => Ok(key.as_str().unwrap_or_default().to_string()),
+        ValueKind::None => Ok("null".into()),
+        ValueKind::Bool => Ok(if key.is_true() { "true" } else { "false" }.into()),
+        ValueKind::Number => Ok(json_number(key)),
+        kind => {
+            let message = format!("a key must be text, a number, a bool or None, not {kind}");
+            Err(Error::new(ErrorKind::BadSerialization, message))
+        }
+    }
+}
+
 fn write_json(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) -> Result<(), Error> {
     check_depth(depth)?;
+    check_size(out)?;
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-        ValueKind::Number => out.push_str(&number(value)),
+        ValueKind::Number => out.push_str(&json_number(value)),
         ValueKind::String => write_json_str(value.as_str().unwrap_or_default(), style, out),
         ValueKind::Map => {
             let mut members = pairs(value);
@@ -146,7 +182,7 @@ fn write_json(value: &Value, style: &JsonStyle, depth: usize, out: &mut String) 
             }
             let separator = style.key_separator.as_deref().unwrap_or(": ");
             write_items(['{', '}'], members.iter(), style, depth, out, |(key, item), out| {
-                write_json_str(&str_of(key)?, style, out);
+                write_json_str(&json_key(key)?, style, out);
                 out.push_str(separator);
                 write_json(item, style, depth + 1, out)
             })?;
@@ -192,9 +228,9 @@ fn write_items<T>(
 }
 
 fn new_line(style: &JsonStyle, depth: usize, out: &mut String) {
-    if let Some(indent) = style.indent {
+    if let Some(indent) = &style.indent {
         out.push('\n');
-        out.extend(std::iter::repeat_n(' ', indent * depth));
+        out.extend(std::iter::repeat_n(indent.as_str(), depth));
     }
 }
 

@@ -2,7 +2,7 @@
 //! (`{{ }}`, `~`, join), and their methods. A template's own literals stay the library's values.
 
 use crate::python_text::write_repr;
-use minijinja::value::{from_args, DynObject, Enumerator, Object, ObjectRepr, Value, ValueKind};
+use minijinja::value::{from_args, DynObject, Enumerator, Object, ObjectRepr, Value};
 use minijinja::{Error, ErrorKind};
 use std::fmt;
 use std::sync::Arc;
@@ -114,6 +114,3 @@ pub fn list_method(items: &Value, name: &str, args: &[Value]) -> Option<Result<V
     })
 }
 
-pub fn is_sequence(value: &Value) -> bool {
-    matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
-}

@@ -52,6 +52,24 @@ inline constexpr int64_t kPicturePixelsMax = int64_t{64} << 20;
 inline constexpr int kPictureSideMax = 65535;
 inline constexpr int kPictureAspectMax = 200;  // longer side to shorter, where a family asks
 inline constexpr int kJpegScansMax = 100;      // tiny scans over a large picture cost seconds each
+// Of all scans together.
+inline constexpr int64_t kJpegScanPixelsMax = 20 * kPicturePixelsMax;
+// Of an ancillary chunk, and of all together.
+inline constexpr size_t kPngChunkBytesMax = size_t{16} << 20;
+// Before it is decoded.
+inline constexpr size_t kDataUriBytesMax = 2 * kPictureBytesMax;
+
+// What a checkpoint may ask of its picture processor.
+inline constexpr int kProcessorSideMax = 4096;  // of a fixed size; also extra tokens a picture
+inline constexpr int kProcessorPatchMax = 256;
+inline constexpr int kProcessorTemporalPatchMax = 16;
+inline constexpr int kProcessorMergeMax = 16;
+
+// One rendering of a chat template.
+inline constexpr uint64_t kTemplateFuel = 5'000'000;         // instructions
+inline constexpr size_t kPromptBytesMax = size_t{16} << 20;  // the text that comes out
+inline constexpr int kTemplateIndentMax = 100;               // spaces a level
+inline constexpr int kTemplateWidthMax = 10'000;             // characters of a padded field
 
 // Throws Error(kind) "[where] expected NAME from LOW to HIGH but got VALUE" unless it is within.
 template <class T>

@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include "base/error.h"
+#include "core/limits.h"
 #include "processors/rust_call.h"
 #include "processors/tokenizer.h"
 
@@ -45,8 +46,10 @@ std::string plain_lines(const Json& context) {
 std::string rendered(const std::string& source, const std::string& context, int64_t seconds) {
   FoveaBytes text{};
   FoveaBytes error{};
+  const FoveaTemplateLimits limits = {kTemplateFuel, kPromptBytesMax, kTemplateIndentMax,
+                                      kTemplateWidthMax};
   const int status = fovea_template_render(source.data(), source.size(), context.data(),
-                                           context.size(), seconds, &text, &error);
+                                           context.size(), seconds, &limits, &text, &error);
   if (status == 0) return taken(text);
   if (status == kRaised) {
     fail(ErrorKind::kInvalidArgument, "[chat template] {}", taken(error));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/limits.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -62,11 +63,41 @@ TEST(ChatTemplate, RefusalsAndBrokenTemplatesAreErrors) {
                "[chat template] expected a template that renders");
 }
 
-TEST(ChatTemplate, AHostileOneIsAnError) {
+// What instructions and output cost is bounded; the memory of values that double is not.
+TEST(ChatTemplate, EndlessInstructionsAndOutputAreErrors) {
   const char* deep =
       "{% set n = namespace(x=[]) %}{% for a in range(9999) %}{% for b in range(99) %}"
       "{% set n.x = [n.x] %}{% endfor %}{% endfor %}";
   EXPECT_ERROR(ChatTemplate(deep).render(context("{}")), ErrorKind::kInvalidData, "fuel");
+  const char* wide =
+      "{% set x = 'x' * 1000000 %}{% for a in range(9999) %}{{ x }}{% endfor %}";
+  EXPECT_ERROR(ChatTemplate(wide).render(context("{}")), ErrorKind::kInvalidData, "bytes of text");
+  EXPECT_EQ(ChatTemplate("{{ 'abc'.count('') }}").render(context("{}")), "4");
+}
+
+TEST(ChatTemplate, HoldsItsLimits) {
+  const auto size = [](size_t bytes) {
+    return ChatTemplate(fmt::format("{{{{ 'x' * {} }}}}", bytes)).render(context("{}")).size();
+  };
+  EXPECT_EQ(size(kPromptBytesMax - 1), kPromptBytesMax - 1);
+  EXPECT_EQ(size(kPromptBytesMax), kPromptBytesMax);
+  EXPECT_ERROR(size(kPromptBytesMax + 1), ErrorKind::kInvalidData,
+               "more than 16777216 bytes of text");
+  const auto indented = [](int spaces) {
+    return ChatTemplate(fmt::format("{{{{ [1] | tojson(indent={}) }}}}", spaces))
+        .render(context("{}"))
+        .size();
+  };
+  EXPECT_EQ(indented(kTemplateIndentMax - 1), kTemplateIndentMax + 4u);
+  EXPECT_EQ(indented(kTemplateIndentMax), kTemplateIndentMax + 5u);
+  EXPECT_ERROR(indented(kTemplateIndentMax + 1), ErrorKind::kInvalidData, "at most 100");
+  EXPECT_ERROR(indented(2'000'000'000), ErrorKind::kInvalidData, "at most 100");
+  const auto padded = [](int width) {
+    return ChatTemplate(fmt::format("{{{{ 'a'.ljust({}) }}}}", width)).render(context("{}")).size();
+  };
+  EXPECT_EQ(padded(kTemplateWidthMax - 1), kTemplateWidthMax - 1u);
+  EXPECT_EQ(padded(kTemplateWidthMax), size_t{kTemplateWidthMax});
+  EXPECT_ERROR(padded(kTemplateWidthMax + 1), ErrorKind::kInvalidData, "at most 10000");
 }
 
 }  // namespace
