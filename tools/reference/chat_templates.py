@@ -177,9 +177,15 @@ CONTEXTS = {
     "filters": [
         {"names": ["Ann", "Bo", "Cy"], "people": PEOPLE, "table": {"b": 2, "a": 1, "C": 3}}
     ],
-    "string_methods": [{"table": {"b": 2, "a": 1}}],
+    "string_methods": [
+        {
+            "table": {"b": 2, "a": 1},
+            "c": "<think>日本語</think>答え é",
+            "items": {"items": 1, "get": 2},
+        }
+    ],
     "slices": [{"items": ["a", "b", "c", "d"], "nested": {"a": {"b": [1, 2]}}}],
-    "tests_and_operators": [{"a": 1}],
+    "tests_and_operators": [{"a": 1, "spec": {"a": "b", "c": [None, True, "it's"]}}],
     "loops": [
         {
             "items": ["a", "b", "c", "d"],
@@ -199,6 +205,8 @@ CONTEXTS = {
         }
     ],
     "whitespace": [{}],
+    "crlf": [chat(TURNS)],
+    "generation": [{"numbers": [1, 2]}],
     "raise_by_role": [chat(TURNS), chat([message("robot", "x")])],
     "dates": [{}],
     "documents": [chat(ONE), chat(ONE, documents=[{"title": "T", "text": "x\ny"}, {"title": "U"}])],
@@ -232,7 +240,8 @@ def main(root):
     folder.mkdir(parents=True)
     count = 0
     for path in sorted(TEMPLATES.iterdir()):
-        source = path.read_text().removesuffix("\n")
+        with path.open(newline="") as file:  # as it is, carriage returns included
+            source = file.read().removesuffix("\n")
         sources = source.split("\n") if path.suffix == ".lines" else [source]
         cases = [
             {"template": index, "context": context, **render(each, context)}
