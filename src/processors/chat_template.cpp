@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <ctime>
+#include <optional>
 
 #include "base/error.h"
 #include "core/limits.h"
@@ -77,6 +78,33 @@ Json special_tokens(const Json& config) {
   return tokens.freeze("tokenizer_config.json");
 }
 
+// A JSON file's `chat_template`: a string, or a list of named ones with one of them called default.
+struct Sources {
+  std::optional<std::string> plain;
+  std::optional<std::string> tools;
+};
+
+Sources sources_of(const Json& config) {
+  const Json value = config["chat_template"];
+  if (value.is_null() || value.is_string()) {
+    return {value.is_null() ? std::nullopt : std::optional(value.as_string()), std::nullopt};
+  }
+  Sources found;
+  std::string names;
+  for (size_t i = 0; i < value.as_list().size(); ++i) {
+    const std::string name = value.at(i)["name"].as_string();
+    const std::string source = value.at(i)["template"].as_string();
+    if (name == "default") found.plain = source;
+    if (name == "tool_use") found.tools = source;
+    names += (names.empty() ? "'" : ", '") + name + "'";
+  }
+  if (!found.plain) {
+    fail(ErrorKind::kInvalidData, "[{}] expected a chat template named 'default' but got {}",
+         config.where(), names.empty() ? "an empty list" : names);
+  }
+  return found;
+}
+
 }  // namespace
 
 ChatTemplate ChatTemplate::load(const Checkpoint& checkpoint) {
@@ -84,25 +112,27 @@ ChatTemplate ChatTemplate::load(const Checkpoint& checkpoint) {
   const Json config = checkpoint.read_json("tokenizer_config.json");
   made.special_tokens_ = special_tokens(config);
   made.bos_token_ = made.special_tokens_.get_string("bos_token", "");
-  if (auto text = checkpoint.read_text("chat_template.jinja")) {
-    made.source_ = *text;
-    return made;
+  Sources found = sources_of(checkpoint.read_json("processor_config.json"));
+  if (!found.plain) {
+    found.plain = checkpoint.read_text("chat_template.jinja");
+    if (!found.plain) found.plain = checkpoint.read_text("chat_templates/default.jinja");
+    found.tools = checkpoint.read_text("chat_templates/tool_use.jinja");
   }
-  Json source = checkpoint.read_json("chat_template.json")["chat_template"];
-  if (source.is_null()) source = config["chat_template"];
-  if (source.is_string()) made.source_ = source.as_string();
-  for (size_t i = 0; source.is_array() && i < source.size(); ++i) {
-    const std::string name = source.at(i).get_string("name", "");
-    if (name == "default") made.source_ = source.at(i)["template"].as_string();
-    if (name == "tool_use") made.tool_source_ = source.at(i)["template"].as_string();
+  for (const Json& file : {checkpoint.read_json("chat_template.json"), config}) {
+    if (found.plain) break;
+    const auto tools = std::move(found.tools);
+    found = sources_of(file);
+    if (tools) found.tools = tools;
   }
+  made.source_ = std::move(found.plain);
+  made.tool_source_ = std::move(found.tools);
   return made;
 }
 
 ChatTemplate ChatTemplate::with_source(std::string source) const {
   ChatTemplate made = *this;
   made.source_ = std::move(source);
-  made.tool_source_.clear();
+  made.tool_source_.reset();
   return made;
 }
 
@@ -111,12 +141,12 @@ std::string ChatTemplate::render(const Json& context) const {
 }
 
 std::string ChatTemplate::render_at(const Json& context, int64_t local_seconds) const {
-  if (source_.empty()) return plain_lines(context);
+  if (!source_) return plain_lines(context);
   JsonObject values;
   for (const auto& name : special_tokens_.keys()) values.set(name, special_tokens_[name]);
   for (const auto& name : context.keys()) values.set(name, context[name]);
-  const bool tools = context["tools"].size() > 0 && !tool_source_.empty();
-  return rendered(tools ? tool_source_ : source_, values.dump(), local_seconds);
+  const bool tools = context["tools"].size() > 0 && tool_source_;
+  return rendered(tools ? *tool_source_ : *source_, values.dump(), local_seconds);
 }
 
 }  // namespace fovea::processors

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "core/checkpoint.h"
@@ -10,8 +11,11 @@ namespace fovea::processors {
 
 class ChatTemplate {
  public:
-  // chat_template.jinja, else chat_template.json, else `chat_template` of tokenizer_config.json (a
-  // string, or a list of named ones). Without any, "Role: text" lines are written.
+  // `chat_template` of processor_config.json, else chat_template.jinja (or default.jinja in the
+  // folder chat_templates, which may hold tool_use.jinja as well), else `chat_template` of
+  // chat_template.json, else of tokenizer_config.json. In JSON it is a string or a list of named
+  // ones; Error(kInvalidData) for a list without 'default' and for any other type. Without any,
+  // "Role: text" lines are written.
   static ChatTemplate load(const Checkpoint& checkpoint);
 
   // A template by itself, without special tokens.
@@ -33,8 +37,8 @@ class ChatTemplate {
  private:
   ChatTemplate() = default;
 
-  std::string source_;       // empty: "Role: text" lines
-  std::string tool_source_;  // the template for requests with tools, or empty
+  std::optional<std::string> source_;       // without: "Role: text" lines
+  std::optional<std::string> tool_source_;  // the template for requests with tools
   std::string bos_token_;
   Json special_tokens_;  // object of strings, or null
 };

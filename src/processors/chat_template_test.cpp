@@ -27,6 +27,40 @@ TEST(ChatTemplate, ComesFromWhereverTheCheckpointKeepsIt) {
   EXPECT_EQ(load(folder).render(context(kMessages)), "json <s>");
   folder.write("chat_template.jinja", "jinja {{ messages[0].content }}");
   EXPECT_EQ(load(folder).render(context(kMessages)), "jinja Hi");
+  folder.write("processor_config.json", R"({"chat_template": "processor"})");
+  EXPECT_EQ(load(folder).render(context(kMessages)), "processor");
+}
+
+TEST(ChatTemplate, ComesFromTheFolderOfTemplates) {
+  const testing::TemporaryFolder folder;
+  folder.write("chat_templates/tool_use.jinja", "tools");
+  folder.write("tokenizer_config.json", R"({"chat_template": "config"})");
+  EXPECT_EQ(load(folder).render(context(kMessages)), "config");
+  EXPECT_EQ(load(folder).render(context(R"({"messages": [], "tools": [{}]})")), "tools");
+  folder.write("chat_templates/default.jinja", "default");
+  EXPECT_EQ(load(folder).render(context(kMessages)), "default");
+  folder.write("chat_template.jinja", "jinja");
+  EXPECT_EQ(load(folder).render(context(kMessages)), "jinja");
+}
+
+TEST(ChatTemplate, OfAnotherFormIsAnError) {
+  const testing::TemporaryFolder folder;
+  folder.write("tokenizer_config.json", R"({"chat_template": [{"name": "rag", "template": "x"}]})");
+  EXPECT_ERROR(load(folder), ErrorKind::kInvalidData,
+               "[tokenizer_config.json] expected a chat template named 'default' but got 'rag'");
+  folder.write("tokenizer_config.json", R"({"chat_template": []})");
+  EXPECT_ERROR(load(folder), ErrorKind::kInvalidData, "but got an empty list");
+  folder.write("tokenizer_config.json", R"({"chat_template": 5})");
+  EXPECT_ERROR(load(folder), ErrorKind::kInvalidData, "'chat_template'");
+  folder.write("tokenizer_config.json", R"({"chat_template": [{"name": "default"}]})");
+  EXPECT_ERROR(load(folder), ErrorKind::kInvalidData, "template");
+}
+
+TEST(ChatTemplate, AnEmptyOneIsATemplate) {
+  const testing::TemporaryFolder folder;
+  folder.write("chat_template.jinja", "");
+  EXPECT_EQ(load(folder).render(context(kMessages)), "");
+  EXPECT_EQ(ChatTemplate("x").with_source("").render(context(kMessages)), "");
 }
 
 TEST(ChatTemplate, PicksTheNamedTemplateForTools) {
