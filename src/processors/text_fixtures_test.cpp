@@ -75,13 +75,32 @@ TEST_P(Tokenizers, EncodeAndDecodeAsTheLibrary) {
   }
 }
 
+// Each id gives the whole characters that it completes. Only a run of byte tokens is held until the
+// next other token: one bad byte would change what all of it spells.
 TEST_P(Tokenizers, StreamWholeCharacters) {
   const auto tokenizer = tokenizer_named(GetParam());
   const Json streams = read_fixture(fmt::format("tokenizers/{}/cases.json", GetParam()))["streams"];
   ASSERT_GT(streams.size(), 10u);
   for (size_t i = 0; i < streams.size(); ++i) {
-    EXPECT_EQ(streamed(tokenizer, ids_of(streams.at(i)["ids"])), streams.at(i)["text"].as_string())
-        << streams.at(i).dump();
+    const Json stream = streams.at(i);
+    const auto decoder = make_stream_decoder(tokenizer, false);
+    std::string held;
+    std::string text;
+    const auto ids = ids_of(stream["ids"]);
+    for (size_t n = 0; n < ids.size(); ++n) {
+      held += stream["segments"].at(n).as_string();
+      const std::string piece = decoder->add(ids[n]);
+      text += piece;
+      if (tokenizer->id_to_token(ids[n]).starts_with("<0x")) {
+        EXPECT_EQ(piece, "") << stream.dump() << " id " << n;
+        continue;
+      }
+      EXPECT_EQ(piece, held) << stream.dump() << " id " << n;
+      held.clear();
+    }
+    const std::string rest = decoder->finish();
+    EXPECT_EQ(rest, held + stream["at_end"].as_string()) << stream.dump();
+    EXPECT_EQ(text + rest, stream["text"].as_string()) << stream.dump();
   }
 }
 
