@@ -68,6 +68,22 @@ TEST(Resample, EqualsPillowBitForBit) {
   std::printf("%zu resizes equal Pillow's\n", cases.size());
 }
 
+TEST(Resample, FitsAPictureIntoABox) {
+  const auto fits = [](Size picture, Size box, Size expected) {
+    EXPECT_EQ(fitted(picture, box), expected)
+        << picture.width << "x" << picture.height << " into " << box.width << "x" << box.height;
+  };
+  fits({640, 480}, {64, 64}, {64, 48});    // one value: a square
+  fits({480, 640}, {64, 64}, {48, 64});
+  fits({640, 480}, {320, 100}, {133, 100});  // two: width, height
+  fits({640, 480}, {100, 320}, {100, 75});
+  fits({10, 20}, {100, 100}, {50, 100});   // grows
+  fits({64, 64}, {64, 64}, {64, 64});
+  fits({7, 3}, {5, 5}, {5, 2});
+  fits({1, 10000}, {224, 224}, {1, 224});  // a sliver keeps a pixel
+  fits({10000, 1}, {224, 224}, {224, 1});
+}
+
 TEST(DecodeImage, EqualsPillowForEveryForm) {
   const Json cases = read_fixture("pillow/files/cases.json")["cases"];
   ASSERT_GT(cases.size(), 50u);

@@ -91,14 +91,6 @@ std::vector<int> picture_order(const ChatRequest& request) {
   return order;
 }
 
-// The largest size inside `box` with the picture's shape; small pictures grow.
-Size fitted(Size picture, Size box) {
-  const double ratio = std::min(box.width / static_cast<double>(picture.width),
-                                box.height / static_cast<double>(picture.height));
-  return {std::max(1, static_cast<int>(picture.width * ratio)),
-          std::max(1, static_cast<int>(picture.height * ratio))};
-}
-
 }  // namespace
 
 Processor::Processor(const Checkpoint& checkpoint)

@@ -181,6 +181,13 @@ Filter filter_from_number(int number) {
   return static_cast<Filter>(number);
 }
 
+Size fitted(Size picture, Size box) {
+  const double ratio = std::min(box.width / static_cast<double>(picture.width),
+                                box.height / static_cast<double>(picture.height));
+  return {std::max(1, static_cast<int>(picture.width * ratio)),
+          std::max(1, static_cast<int>(picture.height * ratio))};
+}
+
 Image resize(const Image& image, Size size, Filter filter) {
   assert(size.width > 0 && size.height > 0);
   if (image.size == size) return image;

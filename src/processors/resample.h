@@ -20,6 +20,10 @@ enum class Filter {
 // Throws Error(kInvalidData) naming the value when it is no filter.
 Filter filter_from_number(int number);
 
+// The largest size inside `box` with the picture's shape, a pixel at least; small pictures grow.
+// Fractions of a pixel are dropped.
+Size fitted(Size picture, Size box);
+
 // `size` has sides of at least 1.
 Image resize(const Image& image, Size size, Filter filter);
 
