@@ -141,15 +141,28 @@ TEST(DecodeImage, HoldsItsLimits) {
 
 TEST(DecodeImage, RefusesAJpegOfEndlessScans) {
   const std::string jpeg = read_file(fixture_path("pillow/files/progressive.jpg"));
-  const auto with_scans = [&](int more) {
-    const size_t scan = jpeg.rfind("\xFF\xDA");
+  constexpr std::string_view kScan = "\xFF\xDA";
+  int scans = 0;
+  for (size_t at = jpeg.find(kScan); at != jpeg.npos; at = jpeg.find(kScan, at + 1)) ++scans;
+  ASSERT_GT(scans, 1);
+  const auto with_scans = [&](int wanted) {
+    const size_t scan = jpeg.rfind(kScan);
     const size_t end = jpeg.size() - 2;
     std::string bytes = jpeg.substr(0, end);
-    for (int i = 0; i < more; ++i) bytes += jpeg.substr(scan, end - scan);
+    for (int i = scans; i < wanted; ++i) bytes += jpeg.substr(scan, end - scan);
     return MediaBytes{"scans.jpg", bytes + jpeg.substr(end)};
   };
-  EXPECT_NO_THROW(decode_image(with_scans(kJpegScansMax / 2)));
-  EXPECT_ERROR(decode_image(with_scans(kJpegScansMax)), ErrorKind::kInvalidData, "scans.jpg");
+  EXPECT_NO_THROW(decode_image(with_scans(kJpegScansMax - 1)));
+  EXPECT_NO_THROW(decode_image(with_scans(kJpegScansMax)));
+  EXPECT_ERROR(decode_image(with_scans(kJpegScansMax + 1)), ErrorKind::kInvalidData,
+               "'scans.jpg' but got more than 100 scans");
+  // Large pictures may have fewer.
+  constexpr int64_t kSide = 8192;
+  static_assert(kSide * kSide == kPicturePixelsMax);
+  EXPECT_TRUE(image::are_scans_within_limits(20, kSide, kSide));
+  EXPECT_FALSE(image::are_scans_within_limits(21, kSide, kSide));
+  EXPECT_TRUE(image::are_scans_within_limits(20, kSide, kSide - 1));
+  EXPECT_FALSE(image::are_scans_within_limits(kJpegScansMax + 1, 1, 1));
 }
 
 // A tensor of a float32 safetensors file.

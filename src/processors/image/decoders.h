@@ -21,6 +21,10 @@ Decoded decode_png(const MediaBytes& media);
 Decoded decode_webp(const MediaBytes& media);
 Decoded decode_gif(const MediaBytes& media);
 
+// A progressive JPEG may hold any number of scans, each a few bytes that cost a walk over the whole
+// picture: whether so many stay within limits.h.
+bool are_scans_within_limits(int scans, int64_t width, int64_t height);
+
 // Throws Error(kTooLarge) beyond limits.h, Error(kInvalidData) for an empty picture.
 void check_size(const std::string& name, int64_t width, int64_t height);
 

@@ -33,12 +33,14 @@ void on_message(j_common_ptr info, int level) {
   if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
 }
 
-// Called between rows of coefficients. A progressive file may hold any number of scans, each a few
-// bytes that cost a walk over the whole picture.
+// Called between rows of coefficients.
 void on_progress(j_common_ptr info) {
-  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kJpegScansMax) return;
+  const auto* jpeg = reinterpret_cast<j_decompress_ptr>(info);
+  const int scans = jpeg->input_scan_number;
+  if (are_scans_within_limits(scans, jpeg->image_width, jpeg->image_height)) return;
   auto* state = reinterpret_cast<ErrorState*>(info->err);
-  std::snprintf(state->message, sizeof(state->message), "more than %d scans", kJpegScansMax);
+  std::snprintf(state->message, sizeof(state->message), "more than %d scans of its size",
+                scans - 1);
   std::longjmp(state->back, 1);
 }
 
@@ -103,6 +105,10 @@ int stored_orientation(const jpeg_decompress_struct& info) {
 }
 
 }  // namespace
+
+bool are_scans_within_limits(int scans, int64_t width, int64_t height) {
+  return scans <= kJpegScansMax && scans * width * height <= kJpegScanPixelsMax;
+}
 
 Decoded decode_jpeg(const MediaBytes& media) {
   Reader reader;

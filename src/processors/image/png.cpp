@@ -11,8 +11,6 @@
 namespace fovea::processors::image {
 namespace {
 
-constexpr size_t kChunkBytesMax = size_t{16} << 20;  // of an ancillary chunk, and of all together
-
 void check(int status, const std::string& name) {
   if (status != 0) fail_decoding(name, "PNG", spng_strerror(status));
 }
@@ -38,7 +36,7 @@ int stored_orientation(spng_ctx* png) {
 Decoded decode_png(const MediaBytes& media) {
   const std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)> context(spng_ctx_new(0), spng_ctx_free);
   spng_ctx* png = context.get();
-  check(spng_set_chunk_limits(png, kChunkBytesMax, kChunkBytesMax), media.name);
+  check(spng_set_chunk_limits(png, kPngChunkBytesMax, kPngChunkBytesMax), media.name);
   check(spng_set_png_buffer(png, media.bytes.data(), media.bytes.size()), media.name);
   spng_ihdr header{};
   check(spng_get_ihdr(png, &header), media.name);
