@@ -132,6 +132,19 @@ def xmp(orientation):
     return f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
 
 
+def with_chunk(png_bytes, kind, data):
+    """Before the pixels."""
+    start = png_bytes.index(b"IDAT") - 4
+    return png_bytes[:start] + chunk(kind, data) + png_bytes[start:]
+
+
+def raw_profile(orientation):
+    """EXIF as ImageMagick writes it into a text chunk."""
+    data = exif(orientation).hex()
+    lines = "\n".join(data[at : at + 72] for at in range(0, len(data), 72))
+    return f"\nexif\n{len(data) // 2:8}\n{lines}\n".encode()
+
+
 def with_xmp_text(png_bytes, orientation):
     """The packet in an iTXt chunk behind the pixels."""
     data = b"XML:com.adobe.xmp" + bytes(5) + xmp(orientation)
@@ -171,7 +184,17 @@ def other_forms():
     return {
         "rotated.png": encoded(image, "PNG", exif=exif(6)),
         "rotated_xmp.png": with_xmp_text(encoded(image, "PNG"), 6),
+        "rotated_raw_profile.png": with_chunk(
+            encoded(image, "PNG"),
+            b"zTXt",
+            b"Raw profile type exif\0\0" + zlib.compress(raw_profile(6)),
+        ),
+        "rotated_raw_text.png": with_chunk(
+            encoded(image, "PNG"), b"tEXt", b"Raw profile type exif\0" + raw_profile(3)
+        ),
+        "rotated_exif_mark.png": with_chunk(encoded(image, "PNG"), b"eXIf", exif(6)),
         "plain.gif": gif,
+        "no_palette.gif": without_palette(gif),
         "interlaced.gif": encoded(few, "GIF", interlace=1),
         "transparent.gif": encoded(few, "GIF", transparency=2),
         "animated.gif": encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
@@ -189,6 +212,12 @@ def other_forms():
         ),
         "lossy.webp": encoded(blocks(), "WEBP", quality=90),
     }
+
+
+def without_palette(gif):
+    """The same GIF without its global table."""
+    entries = 2 << (gif[10] & 7)
+    return gif[:10] + bytes([gif[10] & 0x70]) + gif[11:13] + gif[13 + 3 * entries :]
 
 
 def with_canvas(gif, width, height, left, top):

@@ -62,9 +62,11 @@ std::vector<int> row_order(int rows, bool interlaced) {
   return order;
 }
 
+// Without any palette an index is a grey.
 void paint(const ColorMapObject* colors, const std::vector<uint8_t>& indices, Image& image) {
   for (size_t i = 0; i < indices.size(); ++i) {
     GifColorType color{};
+    if (!colors) color = {indices[i], indices[i], indices[i]};
     if (colors && indices[i] < colors->ColorCount) color = colors->Colors[indices[i]];
     image.rgb[i * 3] = color.Red;
     image.rgb[i * 3 + 1] = color.Green;

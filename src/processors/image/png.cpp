@@ -1,7 +1,10 @@
 // PNG through libspng.
 #include <spng.h>
 
+#include <cctype>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,24 +14,64 @@
 namespace fovea::processors::image {
 namespace {
 
+constexpr std::string_view kHexDigits = "0123456789abcdef";
+
 void check(int status, const std::string& name) {
   if (status != 0) fail_decoding(name, "PNG", spng_strerror(status));
 }
 
-// Both may stand behind the pixels; what cannot be read there is no reason to refuse them.
-int stored_orientation(spng_ctx* png) {
+// The first chunk of this name. libspng refuses an eXIf that begins with EXIF's own mark.
+std::string_view chunk_of(std::string_view png, std::string_view name) {
+  constexpr size_t kSignature = 8;
+  constexpr size_t kHead = 8;  // length, name
+  constexpr size_t kChecksum = 4;
+  for (size_t at = kSignature; at + kHead <= png.size();) {
+    size_t size = 0;
+    for (size_t i = 0; i < 4; ++i) size = size << 8 | static_cast<uint8_t>(png[at + i]);
+    if (size > png.size() - at - kHead) break;
+    if (png.substr(at + 4, 4) == name) return png.substr(at + kHead, size);
+    at += kHead + size + kChecksum;
+  }
+  return {};
+}
+
+// ImageMagick's text form of a block: an empty line, its name, its size, then hexadecimal lines.
+std::string from_raw_profile(std::string_view text) {
+  for (int line = 0; line < 3; ++line) {
+    const size_t end = text.find('\n');
+    if (end == text.npos) return {};
+    text.remove_prefix(end + 1);
+  }
+  std::string bytes;
+  std::optional<size_t> high;
+  for (const char c : text) {
+    if (c == '\n') continue;
+    const int lower = std::tolower(static_cast<unsigned char>(c));
+    const size_t value = kHexDigits.find(static_cast<char>(lower));
+    if (value == kHexDigits.npos) return {};
+    if (high) bytes.push_back(static_cast<char>(*high << 4 | value));
+    high = high ? std::nullopt : std::optional(value);
+  }
+  return bytes;
+}
+
+// All may stand behind the pixels; what cannot be read there is no reason to refuse them.
+int stored_orientation(spng_ctx* png, std::string_view file) {
   spng_decode_chunks(png);
-  spng_exif exif{};
-  if (spng_get_exif(png, &exif) != 0) exif = {};
   uint32_t count = 0;
   if (spng_get_text(png, nullptr, &count) != 0) count = 0;
   std::vector<spng_text> texts(count);
   if (count > 0 && spng_get_text(png, texts.data(), &count) != 0) texts.clear();
+  std::string exif(chunk_of(file, "eXIf"));
   std::string_view xmp;
   for (const auto& text : texts) {
-    if (std::string_view(text.keyword) == "XML:com.adobe.xmp") xmp = {text.text, text.length};
+    const std::string_view keyword = text.keyword;
+    if (keyword == "XML:com.adobe.xmp") xmp = {text.text, text.length};
+    if (keyword == "Raw profile type exif" && exif.empty()) {
+      exif = from_raw_profile({text.text, text.length});
+    }
   }
-  return orientation_of({exif.data, exif.length}, xmp);
+  return orientation_of(exif, xmp);
 }
 
 }  // namespace
@@ -47,7 +90,7 @@ Decoded decode_png(const MediaBytes& media) {
   out.image.size = {static_cast<int>(header.width), static_cast<int>(header.height)};
   out.image.rgb.resize(bytes);
   check(spng_decode_image(png, out.image.rgb.data(), bytes, SPNG_FMT_RGB8, 0), media.name);
-  out.orientation = stored_orientation(png);
+  out.orientation = stored_orientation(png, media.bytes);
   return out;
 }
 
