@@ -1,4 +1,4 @@
-"""tests/fixtures/messages: what mlx-vlm builds from prompts and pictures, and renders."""
+"""tests/fixtures/messages: what mlx-vlm renders for prompts and pictures."""
 
 import json
 import shutil
@@ -80,16 +80,12 @@ def main(root):
         cases = []
         for name, prompt in PROMPTS.items():
             for pictures in (0, 1, 2):
-                built = apply_chat_template(
-                    processor, config, prompt, num_images=pictures, return_messages=True
-                )
                 rendered = apply_chat_template(processor, config, prompt, num_images=pictures)
                 cases.append(
                     {
                         "name": name,
                         "prompt": prompt,
                         "images": pictures,
-                        "messages": built,
                         "rendered": rendered,
                     }
                 )

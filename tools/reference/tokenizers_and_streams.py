@@ -154,12 +154,11 @@ def streams(tokenizer, texts):
     return cases + [case for case in (stream(tokenizer, ids) for ids in cut) if case]
 
 
-def write(folder, tokenizer, specials, kind):
+def write(folder, tokenizer, specials):
     folder.mkdir(parents=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     content = {
         "made_with": made_with("tokenizers"),
-        "streaming_decoder": kind,
         "encodings": encodings(tokenizer, TEXTS + special_texts(specials)),
         "streams": streams(tokenizer, STREAMED + [f"a {specials[-1]} b"]),
     }
@@ -170,14 +169,13 @@ def write(folder, tokenizer, specials, kind):
 def main(root):
     folder = Path(root) / "tokenizers"
     shutil.rmtree(folder, ignore_errors=True)
-    write(folder / "byte_level", byte_level_bpe(640), QWEN2_SPECIAL, "byte_level")
+    write(folder / "byte_level", byte_level_bpe(640), QWEN2_SPECIAL)
     write(
         folder / "sentencepiece",
         sentencepiece_bpe(640, specials=["<image>", "<pad>"]),
         ["<s>", "<image>", "</s>"],
-        "sentencepiece_strip",
     )
-    write(folder / "unigram", unigram(400), ["<pad>", "</s>"], "whole_text")
+    write(folder / "unigram", unigram(400), ["<pad>", "</s>"])
 
 
 if __name__ == "__main__":
