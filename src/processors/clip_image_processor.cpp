@@ -14,7 +14,11 @@
 namespace fovea::processors {
 namespace {
 
-constexpr int kSideMax = 4096;  // what a checkpoint may ask for
+// A size in a config: an object, one number, or absent.
+Json size_at(const Json& config, const char* key) {
+  const Json value = config[key];
+  return value.is_null() || value.is_number() ? value : value.as_object();
+}
 
 // {"height", "width"} or one number for both; absent is `fallback` squared.
 Size fixed_size(const Json& value, int fallback) {
@@ -41,10 +45,10 @@ class TokenCount {
       fail(ErrorKind::kInvalidData,
            "[processor_config.json] expected a positive patch_size but got {}", patch_);
     }
-    if (extra_ < -1 || extra_ > kSideMax) {
+    if (extra_ < -1 || extra_ > kProcessorSideMax) {
       fail(ErrorKind::kInvalidData,
            "[processor_config.json] expected num_additional_image_tokens from 0 to {} but got {}",
-           kSideMax, processor["num_additional_image_tokens"].dump());
+           kProcessorSideMax, processor["num_additional_image_tokens"].dump());
     }
   }
   int operator()(Size size) const {
@@ -89,19 +93,19 @@ class SquareImageProcessor : public ImageProcessor {
         filter_(filter_from_number(config.get_int("resample", 3))),
         scale_(config, kind == Kind::kClip ? kClipMean : kHalf,
                kind == Kind::kClip ? kClipStd : kHalf) {
-    const Json size = config["size"];
+    const Json size = size_at(config, "size");
     if (kind == Kind::kClip && !size.contains("height")) {
       shortest_edge_ = size.is_number() ? size.as_int32() : size.get_int("shortest_edge", 224);
     } else {
       size_ = fixed_size(size, 224);
     }
-    crop_size_ = fixed_size(config["crop_size"], 224);
-    const auto odd = [](int side) { return side < 1 || side > kSideMax; };
+    crop_size_ = fixed_size(size_at(config, "crop_size"), 224);
+    const auto odd = [](int side) { return side < 1 || side > kProcessorSideMax; };
     const bool odd_size =
         shortest_edge_ ? odd(*shortest_edge_) : odd(size_.width) || odd(size_.height);
     if (odd_size || odd(crop_size_.width) || odd(crop_size_.height)) {
       fail(ErrorKind::kInvalidData, "[{}] expected sides from 1 to {} but got {} and {}",
-           config.where(), kSideMax, size.dump(), config["crop_size"].dump());
+           config.where(), kProcessorSideMax, size.dump(), config["crop_size"].dump());
     }
   }
 

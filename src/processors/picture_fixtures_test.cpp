@@ -247,11 +247,40 @@ TEST(ImageProcessor, RefusesOddConfigs) {
           R"({"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 0}})",
           R"({"image_processor_type": "CLIPImageProcessor", "crop_size": 1000000})",
           R"({"image_processor_type": "SiglipImageProcessor", "size": {"height": -1, "width": 9}})",
+          R"({"image_processor_type": "SiglipImageProcessor", "size": "x"})",
+          R"({"image_processor_type": "CLIPImageProcessor", "size": [1, 2]})",
+          R"({"image_processor_type": "CLIPImageProcessor", "crop_size": [1, 2]})",
+          R"({"image_processor_type": "Qwen2VLImageProcessor", "size": [1, 2]})",
+          R"({"image_processor_type": "CLIPImageProcessor", "image_std": [1, 0, 1]})",
+          R"({"image_processor_type": "CLIPImageProcessor", "image_std": [1, 1, 1e-300]})",
+          R"({"image_processor_type": "Qwen2VLImageProcessor", "rescale_factor": 1e300})",
+          R"({"image_processor_type": "SiglipImageProcessor", "rescale_factor": 1e38,
+               "do_normalize": false})",
       }) {
     const testing::TemporaryFolder folder;
     EXPECT_ERROR(load_image_processor(checkpoint_with(Json::parse(text, "t"), folder)),
                  ErrorKind::kInvalidData, "[preprocessor_config.json] expected");
   }
+}
+
+TEST(ImageProcessor, HoldsItsLimits) {
+  const auto load = [](const std::string& type, const std::string& key, int value) {
+    const testing::TemporaryFolder folder;
+    const auto text =
+        fmt::format(R"({{"image_processor_type": "{}", "{}": {}}})", type, key, value);
+    load_image_processor(checkpoint_with(Json::parse(text, "t"), folder));
+  };
+  const auto holds = [&](const char* type, const char* key, int most) {
+    EXPECT_NO_THROW(load(type, key, most - 1)) << key;
+    EXPECT_NO_THROW(load(type, key, most)) << key;
+    EXPECT_ERROR(load(type, key, most + 1), ErrorKind::kInvalidData, "expected");
+  };
+  holds("CLIPImageProcessor", "size", kProcessorSideMax);
+  holds("CLIPImageProcessor", "crop_size", kProcessorSideMax);
+  holds("SiglipImageProcessor", "size", kProcessorSideMax);
+  holds("Qwen2VLImageProcessor", "patch_size", kProcessorPatchMax);
+  holds("Qwen2VLImageProcessor", "temporal_patch_size", kProcessorTemporalPatchMax);
+  holds("Qwen2VLImageProcessor", "merge_size", kProcessorMergeMax);
 }
 
 TEST(MediaSource, ReadsDataUrisAndPaths) {

@@ -1,5 +1,8 @@
 #include "processors/pixel_scale.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
 
 namespace fovea::processors {
@@ -31,6 +34,14 @@ PixelScale::PixelScale(const Json& config, const std::array<float, 3>& default_m
       if (rescale) x *= factor;
       if (normalize) x = (x - mean[channel]) / std[channel];
       table_[channel][value] = x;
+    }
+    const auto& values = table_[channel];
+    if (!std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); })) {
+      fail(ErrorKind::kInvalidData,
+           "[{}] expected rescale_factor, image_mean and image_std that give finite pixels but got "
+           "{}, {} and {}",
+           config.where(), config["rescale_factor"].dump(), config["image_mean"].dump(),
+           config["image_std"].dump());
     }
   }
 }

@@ -11,6 +11,7 @@ namespace fovea::processors {
 // (value * rescale_factor - image_mean) / image_std, each step only where its do_ flag is on.
 class PixelScale {
  public:
+  // Throws Error(kInvalidData) for numbers that give infinite pixels.
   PixelScale(const Json& config, const std::array<float, 3>& default_mean,
              const std::array<float, 3>& default_std);
   float operator()(int channel, uint8_t value) const { return table_[channel][value]; }

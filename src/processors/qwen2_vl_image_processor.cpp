@@ -30,17 +30,19 @@ class Qwen2VlImageProcessor : public ImageProcessor {
         resize_(config.get_bool("do_resize", true)),
         filter_(filter_from_number(config.get_int("resample", 3))),
         scale_(config, kClipMean, kClipStd) {
-    min_pixels_ = config["size"].get_int("shortest_edge", min_pixels_);
-    max_pixels_ = config["size"].get_int("longest_edge", max_pixels_);
+    const Json size = config["size"].is_null() ? Json() : config["size"].as_object();
+    min_pixels_ = size.get_int("shortest_edge", min_pixels_);
+    max_pixels_ = size.get_int("longest_edge", max_pixels_);
     min_pixels_ = config.get_int("min_pixels", min_pixels_);
     max_pixels_ = config.get_int("max_pixels", max_pixels_);
     const auto odd = [](int value, int most) { return value < 1 || value > most; };
-    if (odd(patch_, 256) || odd(temporal_, 16) || odd(merge_, 16)) {
-      fail(
-          ErrorKind::kInvalidData,
-          "[{}] expected patch_size up to 256, temporal_patch_size and merge_size up to 16 but got "
-          "{}, {}, {}",
-          config.where(), patch_, temporal_, merge_);
+    if (odd(patch_, kProcessorPatchMax) || odd(temporal_, kProcessorTemporalPatchMax) ||
+        odd(merge_, kProcessorMergeMax)) {
+      fail(ErrorKind::kInvalidData,
+           "[{}] expected patch_size up to {}, temporal_patch_size up to {}, merge_size up to {} "
+           "but got {}, {}, {}",
+           config.where(), kProcessorPatchMax, kProcessorTemporalPatchMax, kProcessorMergeMax,
+           patch_, temporal_, merge_);
     }
     if (odd(min_pixels_, std::min<int64_t>(max_pixels_, kPicturePixelsMax))) {
       fail(ErrorKind::kInvalidData,
