@@ -24,8 +24,9 @@ constexpr std::array<int8_t, 256> kSixBits = [] {
   return table;
 }();
 
-[[noreturn]] void fail_uri(std::string_view reason) {
-  fail(ErrorKind::kInvalidData, "[picture] expected a data: URI but got {}", reason);
+// `kind` is what the source is, "data: URI" or "file: URL".
+[[noreturn]] void fail_uri(std::string_view kind, std::string_view reason) {
+  fail(ErrorKind::kInvalidData, "[picture] expected a whole {} but got {}", kind, reason);
 }
 
 // Padding is optional, white space skipped.
@@ -36,7 +37,7 @@ std::string from_base64(std::string_view text) {
   for (const unsigned char c : text) {
     if (c == '=' || std::isspace(c)) continue;
     const int value = kSixBits[c];
-    if (value < 0) fail_uri("a character that is not base64");
+    if (value < 0) fail_uri("data: URI", "a character that is not base64");
     bits = bits << 6 | static_cast<uint32_t>(value);
     held += 6;
     if (held < 8) continue;
@@ -46,7 +47,7 @@ std::string from_base64(std::string_view text) {
   return bytes;
 }
 
-std::string from_percent(std::string_view text) {
+std::string from_percent(std::string_view text, std::string_view kind) {
   std::string bytes;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '%') {
@@ -55,7 +56,7 @@ std::string from_percent(std::string_view text) {
     }
     const auto digit = [&](size_t at) {
       const char c = at < text.size() ? text[at] : '?';
-      if (!std::isxdigit(static_cast<unsigned char>(c))) fail_uri("a broken % escape");
+      if (!std::isxdigit(static_cast<unsigned char>(c))) fail_uri(kind, "a broken % escape");
       return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
     };
     bytes.push_back(static_cast<char>(digit(i + 1) * 16 + digit(i + 2)));
@@ -66,33 +67,44 @@ std::string from_percent(std::string_view text) {
 
 std::string from_data_uri(std::string_view uri) {
   const size_t comma = uri.find(',');
-  if (comma == std::string_view::npos) fail_uri("no comma");
+  if (comma == std::string_view::npos) fail_uri("data: URI", "no comma");
   const bool base64 = uri.substr(0, comma).ends_with(";base64");
   // Both encodings only ever shrink.
-  if (uri.size() > kPictureBytesMax * 2) {
+  if (uri.size() > kDataUriBytesMax) {
     fail(ErrorKind::kTooLarge, "[picture] expected a data: URI of at most {} bytes but got {}",
-         kPictureBytesMax * 2, uri.size());
+         kDataUriBytesMax, uri.size());
   }
-  const auto body = from_percent(uri.substr(comma + 1));
+  const auto body = from_percent(uri.substr(comma + 1), "data: URI");
   return base64 ? from_base64(body) : body;
+}
+
+// What stands before the first colon, in lower case, if it can be the scheme of an address.
+std::string scheme_of(std::string_view source) {
+  const size_t colon = source.find(':');
+  if (colon == source.npos || colon == 0) return "";
+  std::string scheme;
+  for (const unsigned char c : source.substr(0, colon)) {
+    if (!std::isalnum(c) && c != '+' && c != '-' && c != '.') return "";
+    scheme += static_cast<char>(std::tolower(c));
+  }
+  return scheme;
 }
 
 }  // namespace
 
 MediaBytes load_media(const std::string& source) {
   if (source == "-") return {"standard input", read_standard_input(kPictureBytesMax)};
-  if (source.starts_with("data:")) return {"data: URI", from_data_uri(source)};
-  if (source.starts_with("file:")) {
-    std::string path = from_percent(std::string_view(source).substr(5));
+  const std::string scheme = scheme_of(source);
+  if (scheme == "data") return {"data: URI", from_data_uri(source)};
+  if (scheme == "file") {
+    std::string path = from_percent(std::string_view(source).substr(5), "file: URL");
     if (path.starts_with("//localhost/")) path.erase(0, 11);
     if (path.starts_with("///")) path.erase(0, 2);
     return {source, read_file(path, kPictureBytesMax)};
   }
-  for (const std::string_view scheme : {"http://", "https://"}) {
-    if (source.starts_with(scheme)) {
-      fail(ErrorKind::kUnsupported,
-           "[picture] expected a path, '-' or a data: URI but got the address '{}'", source);
-    }
+  if (!scheme.empty() && source.substr(scheme.size()).starts_with("://")) {
+    fail(ErrorKind::kUnsupported,
+         "[picture] expected a path, '-' or a data: URI but got the address '{}'", source);
   }
   return {source, read_file(source, kPictureBytesMax)};
 }

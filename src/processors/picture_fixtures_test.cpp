@@ -293,9 +293,29 @@ TEST(MediaSource, ReadsDataUrisAndPaths) {
   EXPECT_EQ(load_media("file://" + folder.path().string() + "/a%20b").bytes, "bytes");
   EXPECT_ERROR(load_media("data:image/png;base64"), ErrorKind::kInvalidData, "no comma");
   EXPECT_ERROR(load_media("data:;base64,!!"), ErrorKind::kInvalidData, "not base64");
-  EXPECT_ERROR(load_media("data:,%4"), ErrorKind::kInvalidData, "% escape");
-  EXPECT_ERROR(load_media("https://example.org/a.png"), ErrorKind::kUnsupported, "address");
+  EXPECT_ERROR(load_media("data:,%4"), ErrorKind::kInvalidData, "data: URI but got a broken %");
+  EXPECT_ERROR(load_media("file:///a/100%.png"), ErrorKind::kInvalidData,
+               "file: URL but got a broken %");
+  EXPECT_EQ(load_media("DATA:image/png;base64,aGVsbG8=").bytes, "hello");
+  EXPECT_EQ(load_media("File://" + path.parent_path().string() + "/a%20b").bytes, "bytes");
+  for (const char* address : {"https://example.org/a.png", "HTTP://example.org/a.png",
+                              "ftp://example.org/a.png", "s3://bucket/a.png"}) {
+    EXPECT_ERROR(load_media(address), ErrorKind::kUnsupported, "address");
+  }
+  const auto colon = folder.write("a:b", "colon");
+  EXPECT_EQ(load_media(colon.string()).bytes, "colon");
+  EXPECT_ERROR(load_media("shot: 1.png"), ErrorKind::kNotFound, "shot: 1.png");
   EXPECT_ERROR(load_media((folder.path() / "none").string()), ErrorKind::kNotFound, "none");
+}
+
+TEST(MediaSource, HoldsItsLimit) {
+  std::string uri = "data:,";
+  uri.resize(kDataUriBytesMax - 1, 'x');
+  EXPECT_EQ(load_media(uri).bytes.size(), uri.size() - 6);
+  uri.push_back('x');
+  EXPECT_NO_THROW(load_media(uri));
+  uri.push_back('x');
+  EXPECT_ERROR(load_media(uri), ErrorKind::kTooLarge, "at most 134217728 bytes");
 }
 
 }  // namespace
