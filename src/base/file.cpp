@@ -51,9 +51,10 @@ bool is_about_the_name(int code) {
        path.string(), std::strerror(code));
 }
 
-// A file, or a pipe that a shell made for one.
-int open_for_reading(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+// A file, or a pipe that a shell made for one. Without O_NONBLOCK among `flags`, a pipe waits for
+// its writer.
+int open_for_reading(const std::filesystem::path& path, int flags = 0) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
   if (fd < 0) fail_to_open(path);
   struct stat info {};
   if (::fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
@@ -130,7 +131,7 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view bytes
 }
 
 std::shared_ptr<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  const Descriptor fd(open_for_reading(path));
+  const Descriptor fd(open_for_reading(path, O_NONBLOCK));
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) fail_with_errno("read", path);
   if (!S_ISREG(info.st_mode)) {

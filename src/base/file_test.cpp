@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "support/expect_error.h"
@@ -39,6 +40,13 @@ TEST(File, NamesThatCannotBeOpenedAreTheCallersToMend) {
   EXPECT_ERROR(read_file(folder.write("file", "x") / "below"), ErrorKind::kInvalidArgument,
                "expected a file that can be read");
   EXPECT_ERROR(MappedFile::open("/dev/null"), ErrorKind::kInvalidArgument, "a pipe or a device");
+}
+
+TEST(File, MappingAPipeDoesNotWaitForAWriter) {
+  const testing::TemporaryFolder folder;
+  const auto pipe = folder.path() / "model.safetensors";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_ERROR(MappedFile::open(pipe), ErrorKind::kInvalidArgument, "a pipe or a device");
 }
 
 TEST(File, DraftsTakeTheirPlaceOrVanish) {
