@@ -44,8 +44,9 @@ class DraftFile {
 // The whole of a DraftFile's life.
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
 
-// A file mapped into memory, private and writable (MLX may write into a buffer that it is given;
-// such pages become ours alone, the file never changes).
+// A regular file mapped into memory, private and writable: an array library may take over the
+// memory of an array that it holds alone, as when weights are trained. Such pages become ours
+// alone; the file never changes.
 class MappedFile {
  public:
   static std::shared_ptr<MappedFile> open(const std::filesystem::path& path);

@@ -39,8 +39,10 @@ mx::Dtype dtype_of(const Json& tensor) {
        tensor["name"].as_string(), name);
 }
 
-// MLX's CPU buffers point at a size word that stands before the data; the deleter keeps anyone from
-// reading it here, so the word need not exist.
+// MLX's CPU buffers point at a size word that stands before the data. Here it is the last bytes of
+// the header or of the tensor before, which are always there. MLX reads it (array::buffer_size)
+// only to tell whether an input that nobody else holds is worth taking over, so any value will do;
+// then it writes into the mapping, which is private and may be written to.
 mx::array view(const std::shared_ptr<MappedFile>& file, size_t begin, mx::Shape shape,
                mx::Dtype dtype) {
   void* data = file->data() + begin - sizeof(size_t);

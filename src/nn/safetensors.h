@@ -1,4 +1,4 @@
-// One safetensors file as arrays over its mapping. Engine thread only.
+// One safetensors file as arrays over its mapping. Any one thread at a time.
 #pragma once
 
 #include <filesystem>
