@@ -25,14 +25,24 @@ std::set<fs::path> shards_of_index(const Checkpoint& checkpoint, const Json& ind
   return shards;
 }
 
+// model.safetensors, else every other file of weights but Mistral's own format.
 std::set<fs::path> shards_of_folder(const Checkpoint& checkpoint) {
+  const fs::path single = checkpoint.folder / "model.safetensors";
+  if (fs::exists(single)) return {single};
   std::set<fs::path> shards;
+  bool pickled = false;
   std::error_code unreadable;  // as empty
   for (const auto& entry : fs::directory_iterator(checkpoint.folder, unreadable)) {
     const auto name = entry.path().filename().string();
     if (entry.path().extension() == ".safetensors" && !name.starts_with("consolidated")) {
       shards.insert(entry.path());
     }
+    pickled = pickled || entry.path().extension() == ".bin";
+  }
+  if (shards.empty() && pickled) {
+    fail(ErrorKind::kUnsupported,
+         "[weights] expected weights as safetensors in '{}' but it has only .bin files",
+         checkpoint.name);
   }
   if (shards.empty()) {
     fail(ErrorKind::kNotFound, "[weights] expected a .safetensors file in '{}' but there is none",

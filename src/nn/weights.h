@@ -1,5 +1,5 @@
 // A checkpoint's tensors, memory-mapped, and their way into modules. Headers are validated by the
-// safetensors crate before any byte is used. Engine thread only.
+// safetensors crate before any byte is used. For the thread that loads a model.
 #pragma once
 
 #include <functional>
@@ -16,9 +16,9 @@ namespace fovea::nn {
 
 class Weights {
  public:
-  // model.safetensors.index.json's shards when there is an index, else every *.safetensors of the
-  // folder but consolidated.*. Throws fovea::Error for a missing, hostile or misnamed file and for
-  // a quantisation that is not MLX's affine one.
+  // model.safetensors.index.json's shards when there is an index, else model.safetensors, else
+  // every *.safetensors of the folder but consolidated.*. Throws fovea::Error for a missing,
+  // hostile or misnamed file and for a quantisation that is not MLX's affine one.
   static Weights open(const Checkpoint& checkpoint);
 
   // Renames every tensor to its module path; an empty result drops it. The name in the checkpoint
