@@ -174,7 +174,8 @@ mx::array flatten_conv_weight(const mx::array& weight, int in_channels) {
   const int axes = static_cast<int>(weight.ndim());
   if (axes < 3) return weight;
   const bool channels_last = weight.shape(-1) == in_channels && weight.shape(1) != in_channels;
-  const auto ordered = channels_last ? mx::moveaxis(weight, axes - 1, 1) : weight;
+  if (!channels_last) return mx::reshape(weight, {weight.shape(0), -1});
+  const auto ordered = mx::moveaxis(weight, axes - 1, 1);
   return mx::contiguous(mx::reshape(ordered, {weight.shape(0), -1}));
 }
 

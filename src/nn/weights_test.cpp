@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "mlx/ops.h"
+#include "mlx/transforms.h"
 #include "nn/norm.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -70,6 +72,22 @@ TEST(Weights, PrefersTheOneFileAndNamesWhatIsMissing) {
   EXPECT_ERROR(folder.weights(), ErrorKind::kNotFound, "expected a .safetensors file");
   folder.files().write("pytorch_model.bin", "x");
   EXPECT_ERROR(folder.weights(), ErrorKind::kUnsupported, "it has only .bin files");
+}
+
+TEST(FlattenConvWeight, BothLayoutsGiveTheSameRows) {
+  const auto pytorch = mx::reshape(mx::arange(2 * 3 * 4 * 4, mx::float32), {2, 3, 4, 4});
+  const auto mlx = mx::contiguous(mx::moveaxis(pytorch, 1, -1));
+  const auto rows = mx::reshape(pytorch, {2, 48});
+  EXPECT_TRUE(mx::array_equal(flatten_conv_weight(pytorch, 3), rows).item<bool>());
+  EXPECT_TRUE(mx::array_equal(flatten_conv_weight(mlx, 3), rows).item<bool>());
+  EXPECT_TRUE(mx::array_equal(flatten_conv_weight(rows, 3), rows).item<bool>());
+}
+
+TEST(FlattenConvWeight, CopiesNothingThatIsInOrder) {
+  auto pytorch = mx::reshape(mx::arange(2 * 3 * 4 * 4, mx::float32), {2, 3, 4, 4});
+  auto rows = flatten_conv_weight(pytorch, 3);
+  mx::eval({pytorch, rows});
+  EXPECT_EQ(rows.data<float>(), pytorch.data<float>());
 }
 
 }  // namespace
