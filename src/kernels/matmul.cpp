@@ -45,12 +45,10 @@ void check_affine(const mx::array& w, const mx::array& scales, const mx::array& 
                   const Affine& affine) {
   const int bits = affine.bits;
   const int group = affine.group_size;
-  const bool known = (bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8) &&
-                     (group == 32 || group == 64 || group == 128);
   const bool shapes = w.ndim() == 2 && scales.shape() == biases.shape() && scales.ndim() == 2 &&
                       scales.shape(0) == w.shape(0) && scales.dtype() == biases.dtype() &&
                       int64_t{w.shape(1)} * 32 == int64_t{scales.shape(1)} * group * bits;
-  if (known && shapes && w.dtype() == mx::uint32) return;
+  if (affine.is_supported() && shapes && w.dtype() == mx::uint32) return;
   fail(ErrorKind::kInvalidData,
        "[quantized_matmul] expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128 but got {} "
        "bits in groups of {} with shapes {} and {}",

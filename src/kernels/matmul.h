@@ -20,6 +20,11 @@ mx::array matmul(const mx::array& x, const mx::array& w_NK, const std::optional<
 struct Affine {
   int group_size = 64;  // 32, 64 or 128
   int bits = 4;         // 2, 3, 4, 5, 6 or 8
+
+  bool is_supported() const {
+    return (bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8) &&
+           (group_size == 32 || group_size == 64 || group_size == 128);
+  }
 };
 
 // The same with an affine weight in MLX's layout: w uint32 [N, K * bits / 32], scales and biases

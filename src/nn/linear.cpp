@@ -11,17 +11,18 @@ QuantizableWeight::QuantizableWeight(int out, int in)
     : out_(out), in_(in), weight_(mx::zeros({out, in})), scales_(0.0f), biases_(0.0f) {}
 
 void QuantizableWeight::set_affine(const kernels::Affine& affine, const std::string& path) {
-  if (in_ % affine.group_size != 0 || in_ * affine.bits % 32 != 0) {
+  if (in_ % affine.group_size != 0) {  // groups are of 32 values or more, so words are whole too
     fail(ErrorKind::kInvalidData, "[weights] expected {} inputs of '{}' in whole groups of {}", in_,
          path, affine.group_size);
   }
   affine_ = affine;
-  weight_ = mx::zeros({out_, in_ * affine.bits / 32}, mx::uint32);
+  weight_ = mx::zeros({out_, in_ / 32 * affine.bits}, mx::uint32);
   scales_ = mx::zeros({out_, in_ / affine.group_size});
   biases_ = scales_;
 }
 
 void QuantizableWeight::visit(Visitor& visitor) {
+  visitor.quantizable(*this);
   visitor.parameter("weight", weight_);
   if (!affine_) return;
   visitor.parameter("scales", scales_);
@@ -51,5 +52,7 @@ mx::array Embedding::operator()(std::span<const int32_t> ids) const {
   for ([[maybe_unused]] const int32_t id : ids) assert(id >= 0 && id < out_size());
   return rows(mx::array(ids.data(), {static_cast<int>(ids.size())}, mx::int32));
 }
+
+mx::array Embedding::all() const { return rows(mx::arange(out_size(), mx::int32)); }
 
 }  // namespace fovea::nn

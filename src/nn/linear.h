@@ -14,10 +14,11 @@ class QuantizableWeight : public Module {
  public:
   QuantizableWeight(int out, int in);
 
-  // The loader's call before visit(), where the checkpoint has scales for this weight. Throws
+  // For the visitor that loads, where the checkpoint has scales for this weight. Throws
   // Error(kInvalidData) naming `path` when `in` is no multiple of the group size.
   void set_affine(const kernels::Affine& affine, const std::string& path);
 
+  // Shows itself as quantizable, then its arrays.
   void visit(Visitor& visitor) override;
 
   int out_size() const { return out_; }
@@ -55,6 +56,8 @@ class Embedding : public QuantizableWeight {
   Embedding(int vocab, int dim) : QuantizableWeight(vocab, dim) {}
   // ids in [0, vocab) -> float32 [T, D].
   mx::array operator()(std::span<const int32_t> ids) const;
+  // The whole table as float32 [vocab, D].
+  mx::array all() const;
   // As the output head of a model with tied weights: x[..., D] -> [..., vocab].
   mx::array logits(const mx::array& x) const { return apply(x, std::nullopt); }
 };

@@ -1,5 +1,5 @@
 // A module lists its parameters once; loading, quantising, adapters, saving and counting all walk
-// that one list. Engine thread only.
+// that one list. One thread at a time: the one that loads, then the engine's.
 #pragma once
 
 #include <string>
@@ -11,6 +11,7 @@ namespace fovea::nn {
 namespace mx = mlx::core;
 
 class Module;
+class QuantizableWeight;
 
 class Visitor {
  public:
@@ -19,6 +20,8 @@ class Visitor {
   // Before loading, `value` has the shape that the config asks for.
   virtual void parameter(const std::string& name, mx::array& value) = 0;
   virtual void child(const std::string& name, Module& module) = 0;
+  // Before the parameters of a module whose weight may be quantised; they depend on what is set.
+  virtual void quantizable(QuantizableWeight&) {}
 };
 
 class Module {

@@ -119,8 +119,16 @@ std::optional<kernels::Affine> Weights::affine_of(const std::string& path) const
     if (entry.is_bool() && !entry.as_bool()) return std::nullopt;
     if (entry.is_object()) found = entry;
   }
-  return kernels::Affine{found.get_int("group_size", quantization_.get_int("group_size", 64)),
-                         found.get_int("bits", quantization_.get_int("bits", 4))};
+  const kernels::Affine affine{found.get_int("group_size", quantization_.get_int("group_size", 64)),
+                               found.get_int("bits", quantization_.get_int("bits", 4))};
+  if (!affine.is_supported()) {
+    fail(
+        ErrorKind::kInvalidData,
+        "[config.json] expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128 at '{}' but got "
+        "{} bits in groups of {}",
+        found.path(), affine.bits, affine.group_size);
+  }
+  return affine;
 }
 
 class WeightLoader : public Visitor {
@@ -135,10 +143,12 @@ class WeightLoader : public Visitor {
            path);
     }
     const auto& [tensor, checkpoint_name] = found->second;
+    const bool packed = value.dtype() == mx::uint32;
     if (tensor.shape() != value.shape() ||
-        (tensor.dtype() == mx::uint32) != (value.dtype() == mx::uint32)) {
-      fail(ErrorKind::kInvalidData, "[weights] expected '{}' as {} but got {} {}", checkpoint_name,
-           kernels::shape_text(value), kernels::dtype_text(tensor), kernels::shape_text(tensor));
+        (packed ? tensor.dtype() != mx::uint32 : !mx::issubdtype(tensor.dtype(), mx::floating))) {
+      fail(ErrorKind::kInvalidData, "[weights] expected '{}' as {} {} but got {} {}",
+           checkpoint_name, packed ? "uint32" : "floating-point", kernels::shape_text(value),
+           kernels::dtype_text(tensor), kernels::shape_text(tensor));
     }
     value = tensor;
     weights_.tensors_.erase(found);
@@ -146,17 +156,39 @@ class WeightLoader : public Visitor {
 
   void child(const std::string& name, Module& module) override {
     const std::string outer = path_;
-    const std::string path = path_ + name;
-    path_ = path + ".";
-    if (auto* weight = dynamic_cast<QuantizableWeight*>(&module);
-        weight && weights_.contains(path_ + "scales")) {
-      if (const auto affine = weights_.affine_of(path)) weight->set_affine(*affine, path);
-    }
+    path_ += name + ".";
     module.visit(*this);
     path_ = outer;
   }
 
+  void quantizable(QuantizableWeight& weight) override {
+    const std::string path = path_.substr(0, path_.size() - 1);
+    const mx::array* scales = find("scales");
+    const mx::array* biases = find("biases");
+    if (!scales) {
+      if (const auto* packed = find("weight"); packed && packed->dtype() == mx::uint32) {
+        fail(ErrorKind::kInvalidData,
+             "[weights] expected a tensor '{}.scales' beside a weight of uint32 but the checkpoint "
+             "has none",
+             path);
+      }
+      return;
+    }
+    if (biases && biases->dtype() != scales->dtype()) {
+      fail(ErrorKind::kInvalidData,
+           "[weights] expected scales and biases of one type for '{}' but they are {} and {}", path,
+           kernels::dtype_text(*scales), kernels::dtype_text(*biases));
+    }
+    if (const auto affine = weights_.affine_of(path)) weight.set_affine(*affine, path);
+  }
+
  private:
+  // The named tensor of the module that is visited, or null.
+  const mx::array* find(const char* name) const {
+    const auto found = weights_.tensors_.find(path_ + name);
+    return found == weights_.tensors_.end() ? nullptr : &found->second.value;
+  }
+
   Weights& weights_;
   std::string path_;
 };

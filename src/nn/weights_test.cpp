@@ -4,6 +4,7 @@
 
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
+#include "nn/linear.h"
 #include "nn/norm.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -57,6 +58,100 @@ class Folder {
   testing::TemporaryFolder files_;
   std::string config_;
 };
+
+const std::vector<Tensor> kQuantized = {
+    {"weight", "U32", {4, 8}}, {"scales", "BF16", {4, 1}}, {"biases", "BF16", {4, 1}}};
+
+// Linear(64, 4) under the name "fc".
+class Parent : public Module {
+ public:
+  void visit(Visitor& visitor) override { visitor.child("fc", linear); }
+  Linear linear{64, 4, Linear::Bias::kNone};
+};
+
+std::vector<Tensor> below_fc(std::vector<Tensor> tensors) {
+  for (auto& tensor : tensors) tensor.name = "fc." + tensor.name;
+  return tensors;
+}
+
+TEST(Weights, MissingMisshapenAndLeftOverTensorsAreNamed) {
+  Linear linear(3, 2, Linear::Bias::kPresent);
+  const Tensor weight{"weight", "F16", {2, 3}};
+  const Tensor bias{"bias", "F32", {2}};
+  Folder({weight, bias}).load_into(linear);
+  EXPECT_ERROR(Folder({weight}).load_into(linear), ErrorKind::kInvalidData,
+               "expected a tensor 'bias'");
+  EXPECT_ERROR(Folder({weight, {"bias", "F32", {3}}}).load_into(linear), ErrorKind::kInvalidData,
+               "expected 'bias' as floating-point [2] but got float32 [3]");
+  EXPECT_ERROR(Folder({weight, bias, {"a", "F32", {1}}, {"b", "F32", {1}}}).load_into(linear),
+               ErrorKind::kInvalidData,
+               "expected no tensor 'a': the model has no place for it and 1");
+}
+
+TEST(Weights, IntegersAreNoNormsBiasesOrTables) {
+  RmsNorm norm(4, 1e-6f);
+  EXPECT_ERROR(Folder({{"weight", "I32", {4}}}).load_into(norm), ErrorKind::kInvalidData,
+               "expected 'weight' as floating-point [4] but got int32 [4]");
+  Embedding table(4, 8);
+  EXPECT_ERROR(Folder({{"weight", "I32", {4, 8}}}).load_into(table), ErrorKind::kInvalidData,
+               "floating-point");
+}
+
+TEST(Weights, RenamesDropAndRefuseCollisions) {
+  auto weights = Folder({{"a.weight", "F32", {1}}, {"b.weight", "F32", {1}}}).weights();
+  EXPECT_ERROR(weights.rename([](const std::string&) { return "same"; }), ErrorKind::kInvalidData,
+               "expected one tensor for 'same' but 'b.weight' is another");
+  auto others = Folder({{"a.weight", "F32", {4}}, {"b.weight", "F32", {1}}}).weights();
+  others.rename([](const std::string& name) { return name == "b.weight" ? "" : "weight"; });
+  EXPECT_TRUE(others.contains("weight"));
+  EXPECT_FALSE(others.contains("b.weight"));
+  RmsNorm norm(3, 1e-6f);
+  EXPECT_ERROR(others.load_into(norm), ErrorKind::kInvalidData, "'a.weight'");
+}
+
+TEST(Weights, ReadsOverridesByPath) {
+  const auto tensors = below_fc(kQuantized);
+  const auto with = [&](const std::string& quantization) {
+    Parent parent;
+    Folder(tensors, "{\"quantization\": " + quantization + "}").load_into(parent);
+  };
+  with(R"({"group_size": 64, "bits": 4})");
+  with(R"({"group_size": 32, "bits": 8, "fc": {"group_size": 64, "bits": 4}})");
+  with("{}");
+}
+
+TEST(Weights, RefusesQuantisationsThatNoKernelKnows) {
+  const auto refused = [](const std::string& quantization, const std::string& part) {
+    Parent parent;
+    EXPECT_ERROR(
+        Folder(below_fc(kQuantized), "{\"quantization\": " + quantization + "}").load_into(parent),
+        ErrorKind::kInvalidData, part);
+  };
+  for (const char* group : {"0", "-64", "16", "2147483647"}) {
+    refused(fmt::format(R"({{"group_size": {}}})", group), "at 'quantization' but got 4 bits in");
+  }
+  for (const char* bits : {"-4", "0", "7", "2147483647"}) {
+    refused(fmt::format(R"({{"bits": {}}})", bits), "at 'quantization' but got");
+  }
+  refused(R"({"group_size": 64, "bits": 4, "fc": {"bits": 7}})", "at 'quantization.fc' but got 7");
+  refused(R"({"group_size": 128, "bits": 4})", "64 inputs of 'fc' in whole groups of 128");
+  Parent parent;
+  EXPECT_ERROR(Folder(below_fc(kQuantized)).load_into(parent), ErrorKind::kInvalidData,
+               "expected 'quantization' because 'fc' has scales");
+  EXPECT_ERROR(Folder({}, R"({"quantization_config": {"quant_method": "gptq"}})").weights(),
+               ErrorKind::kUnsupported, "got 'gptq'");
+}
+
+TEST(Weights, SaysWhatIsWrongWithScales) {
+  const std::string config = R"({"quantization": {"group_size": 64, "bits": 4}})";
+  Parent parent;
+  auto tensors = below_fc(kQuantized);
+  tensors[2].dtype = "F16";
+  EXPECT_ERROR(Folder(tensors, config).load_into(parent), ErrorKind::kInvalidData,
+               "of one type for 'fc' but they are bfloat16 and float16");
+  EXPECT_ERROR(Folder({tensors[0]}, config).load_into(parent), ErrorKind::kInvalidData,
+               "expected a tensor 'fc.scales' beside a weight of uint32");
+}
 
 TEST(Weights, PrefersTheOneFileAndNamesWhatIsMissing) {
   const Folder folder({{"weight", "F32", {4}}});

@@ -73,17 +73,15 @@ class Planner : public nn::Visitor {
 
   void child(const std::string& name, nn::Module& module) override {
     const std::string outer = path_;
-    const std::string path = path_ + name;
-    path_ = path + ".";
-    if (auto* weight = dynamic_cast<nn::QuantizableWeight*>(&module); weight && options_.affine) {
-      const auto& [group_size, bits] = *options_.affine;
-      const int in = weight->in_size();
-      if (!stays_plain(path) && in % group_size == 0 && in * bits % 32 == 0) {
-        weight->set_affine(*options_.affine, path);
-      }
-    }
+    path_ += name + ".";
     module.visit(*this);
     path_ = outer;
+  }
+
+  void quantizable(nn::QuantizableWeight& weight) override {
+    if (!options_.affine || stays_plain(path_)) return;
+    if (weight.in_size() % options_.affine->group_size != 0) return;
+    weight.set_affine(*options_.affine, path_.substr(0, path_.size() - 1));
   }
 
   std::vector<PlannedTensor> take() { return std::move(plan_); }
