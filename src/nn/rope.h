@@ -21,10 +21,10 @@ struct RopeTables {
 
 class RotaryEmbedding {
  public:
-  // Reads rope_theta, partial_rotary_factor and rope_scaling (or rope_parameters). Throws
-  // Error(kUnsupported) for a scaling it does not know and Error(kInvalidData) for sections that do
-  // not fill the head.
-  RotaryEmbedding(const Json& config, int head_dim);
+  // Reads rope_theta (or takes `standard_theta`), partial_rotary_factor, and rope_scaling,
+  // rope_parameters or both. Throws Error(kUnsupported) for a scaling it does not know and
+  // Error(kInvalidData) for numbers that make no rotation and sections that do not fill the head.
+  RotaryEmbedding(const Json& config, int head_dim, double standard_theta = 10000);
 
   int axes() const { return mrope_section_.empty() ? 1 : 3; }
   RopeTables tables(const mx::array& position_ids_AT) const;

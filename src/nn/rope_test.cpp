@@ -1,0 +1,124 @@
+#include "nn/rope.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "mlx/ops.h"
+#include "mlx/transforms.h"
+#include "support/expect_error.h"
+
+namespace fovea::nn {
+namespace {
+
+RotaryEmbedding rope_of(const std::string& config, int head_dim = 16) {
+  return RotaryEmbedding(Json::parse(config, "config.json"), head_dim, 10000);
+}
+
+// The frequencies that a config gives, from the angles at position 1.
+std::vector<double> frequencies(const std::string& config, int head_dim = 16) {
+  auto tables = rope_of(config, head_dim).tables(mx::ones({1, 1}, mx::int32));
+  mx::eval({tables.cos_TR, tables.sin_TR});
+  std::vector<double> angles;
+  for (int i = 0; i < tables.cos_TR.shape(1); ++i) {
+    angles.push_back(std::atan2(tables.sin_TR.data<float>()[i], tables.cos_TR.data<float>()[i]));
+  }
+  return angles;
+}
+
+void expect_refused(const std::string& config, ErrorKind kind, const std::string& part) {
+  EXPECT_ERROR(rope_of(config), kind, part);
+}
+
+TEST(RotaryEmbedding, FrequenciesFallFromOneByTheta) {
+  const auto plain = frequencies("{}");
+  const auto wider = frequencies(R"({"rope_theta": 500000.0})");
+  const auto inside = frequencies(R"({"rope_parameters": {"rope_theta": 500000.0}})");
+  ASSERT_EQ(plain.size(), 8u);
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_NEAR(plain[i], std::pow(10000.0, -i / 8.0), 1e-6);
+    EXPECT_NEAR(wider[i], std::pow(500000.0, -i / 8.0), 1e-6);
+    EXPECT_EQ(inside[i], wider[i]);
+  }
+}
+
+TEST(RotaryEmbedding, LinearScalingDividesEveryFrequency) {
+  const auto plain = frequencies("{}");
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const auto scaled =
+        frequencies(fmt::format(R"({{"{}": {{"type": "linear", "factor": 4}}}})", key));
+    for (size_t i = 0; i < plain.size(); ++i) EXPECT_NEAR(scaled[i], plain[i] / 4, 1e-7);
+  }
+}
+
+TEST(RotaryEmbedding, Llama3StretchesLongWavelengthsOnly) {
+  const auto plain = frequencies("{}");
+  const auto scaled = frequencies(R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0,
+      "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 512}})");
+  constexpr double kContext = 512;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    const double turns = kContext * plain[i] / (2 * 3.14159265358979);  // within the old context
+    const double smooth = std::min(1.0, std::max(0.0, (turns - 1) / (4 - 1)));
+    EXPECT_NEAR(scaled[i], plain[i] * (smooth + (1 - smooth) / 8), 1e-7) << i;
+  }
+  EXPECT_NEAR(scaled.front(), plain.front(), 1e-7);
+  EXPECT_NEAR(scaled.back(), plain.back() / 8, 1e-9);
+}
+
+TEST(RotaryEmbedding, SectionsTakeTheirAxesPosition) {
+  const auto rope = rope_of(R"({"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}})");
+  EXPECT_EQ(rope.axes(), 3);
+  const int ids[] = {1, 2, 3};
+  auto sine = rope.tables(mx::array(ids, {3, 1}, mx::int32)).sin_TR;
+  mx::eval(sine);
+  for (int i = 0; i < 8; ++i) {
+    const int position = i < 2 ? 1 : i < 5 ? 2 : 3;
+    EXPECT_NEAR(sine.data<float>()[i], std::sin(position * std::pow(10000.0, -i / 8.0)), 1e-6);
+  }
+}
+
+// transformers 5 moves rope_scaling into rope_parameters; other writers keep both.
+TEST(RotaryEmbedding, TakesTheSectionFromWhicheverHasIt) {
+  const std::string section = R"("mrope_section": [2, 3, 3])";
+  const std::string bare = R"("rope_type": "default", "rope_theta": 1e6)";
+  EXPECT_EQ(rope_of("{\"rope_parameters\": {" + bare +
+                    "}, \"rope_scaling\": {\"type\": \"mrope\", " + section + "}}")
+                .axes(),
+            3);
+  EXPECT_EQ(rope_of("{\"rope_parameters\": {" + bare + ", " + section +
+                    "}, \"rope_scaling\": {\"type\": \"default\"}}")
+                .axes(),
+            3);
+  const auto both =
+      frequencies("{\"rope_parameters\": {" + bare + "}, \"rope_scaling\": {\"type\": \"mrope\"}}");
+  EXPECT_NEAR(both[1], std::pow(1e6, -1 / 8.0), 1e-6);
+}
+
+TEST(RotaryEmbedding, RefusesSectionsThatDoNotFillTheHead) {
+  for (const char* section :
+       {"[2, 3]", "[2, 3, 4]", "[-8, 8, 8]", "[0, 4, 4]", "[2147483647, 2147483647, 10]"}) {
+    expect_refused(fmt::format(R"({{"rope_scaling": {{"mrope_section": {}}}}})", section),
+                   ErrorKind::kInvalidData, "add up to 8 at 'rope_scaling.mrope_section'");
+  }
+}
+
+TEST(RotaryEmbedding, RefusesNumbersThatMakeNoRotation) {
+  using Kind = ErrorKind;
+  expect_refused(R"({"rope_theta": 0})", Kind::kInvalidData, "above 0 at 'rope_theta'");
+  expect_refused(R"({"rope_theta": -5})", Kind::kInvalidData, "above 0 at 'rope_theta'");
+  expect_refused(R"({"rope_theta": 1e300})", Kind::kInvalidData, "at 'rope_theta'");
+  expect_refused(R"({"rope_scaling": {"type": "linear", "factor": 0}})", Kind::kInvalidData,
+                 "above 0 at 'rope_scaling.factor'");
+  expect_refused(R"({"rope_scaling": {"type": "linear"}})", Kind::kInvalidData,
+                 "'rope_scaling.factor'");
+  expect_refused(R"({"rope_scaling": {"type": "llama3", "factor": 8, "low_freq_factor": 4,
+      "high_freq_factor": 4, "original_max_position_embeddings": 512}})",
+                 Kind::kInvalidData, "'rope_scaling.high_freq_factor' above 4");
+  expect_refused(R"({"partial_rotary_factor": 0.05})", Kind::kInvalidData, "an even number");
+  expect_refused(R"({"partial_rotary_factor": 2})", Kind::kInvalidData, "an even number");
+  expect_refused(R"({"rope_scaling": {"type": "yarn"}})", Kind::kUnsupported, "got 'yarn'");
+  EXPECT_ERROR(rope_of("{}", 15), Kind::kInvalidData, "an even number");
+}
+
+}  // namespace
+}  // namespace fovea::nn
