@@ -17,12 +17,16 @@
 namespace fovea::models {
 namespace {
 
-// Released (language_model., vision_tower.), newer (model.language_model., ...) and MLX names.
+// Released (language_model., vision_tower.vision_model.), newer (model.language_model., ...), as
+// transformers 5 writes them (vision_tower. without vision_model.) and MLX names.
 std::string module_path(const std::string& name) {
-  return replace_prefix(name, {{"model.language_model.", "language_model.model."},
-                               {"model.vision_tower.", "vision_tower."},
-                               {"model.multi_modal_projector.", "multi_modal_projector."},
-                               {"lm_head.", "language_model.lm_head."}});
+  const std::string path =
+      replace_prefix(name, {{"model.language_model.", "language_model.model."},
+                            {"model.vision_tower.", "vision_tower."},
+                            {"model.multi_modal_projector.", "multi_modal_projector."},
+                            {"lm_head.", "language_model.lm_head."}});
+  if (path.starts_with("vision_tower.vision_model.")) return path;
+  return replace_prefix(path, {{"vision_tower.", "vision_tower.vision_model."}});
 }
 
 bool is_pooling_head(const std::string& name) {
