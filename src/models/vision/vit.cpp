@@ -61,7 +61,7 @@ Vit::Vit(const VitConfig& c)
       class_embedding_(mx::zeros({c.hidden_size})),
       patch_embedding_(c.num_channels * c.patch_size * c.patch_size, c.hidden_size,
                        c.has_class_row ? Bias::kNone : Bias::kPresent),
-      position_embedding_(mx::zeros({row_count(c), c.hidden_size})),
+      position_embedding_(row_count(c), c.hidden_size),
       pre_layrnorm_(c.hidden_size, c.layer_norm_eps),
       post_layernorm_(c.hidden_size, c.layer_norm_eps) {
   for (int i = 0; i < c.num_hidden_layers; ++i) {
@@ -76,7 +76,7 @@ mx::array Vit::embed(const HostTensor& pixels) const {
     const auto first = mx::astype(mx::reshape(class_embedding_, {1, -1}), mx::float32);
     x_PD = mx::concatenate({first, x_PD}, 0);
   }
-  x_PD = mx::add(x_PD, mx::astype(position_embedding_, mx::float32));
+  x_PD = mx::add(x_PD, position_embedding_.all());
   return config_.has_class_row ? pre_layrnorm_(x_PD) : x_PD;
 }
 
@@ -103,7 +103,7 @@ void Vit::visit(nn::Visitor& visitor) {
     visitor.child("pre_layrnorm", pre_layrnorm_);
   }
   visitor.child("embeddings.patch_embedding", patch_embedding_);
-  visitor.parameter("embeddings.position_embedding.weight", position_embedding_);
+  visitor.child("embeddings.position_embedding", position_embedding_);
   for (size_t i = 0; i < layers_.size(); ++i) {
     visitor.child(fmt::format("encoder.layers.{}", i), layers_[i]);
   }

@@ -46,7 +46,7 @@ class Vit : public nn::Module {
   VitConfig config_;
   mx::array class_embedding_;
   nn::Linear patch_embedding_;
-  mx::array position_embedding_;
+  nn::Embedding position_embedding_;
   nn::LayerNorm pre_layrnorm_;  // the checkpoints' spelling
   std::vector<VitBlock> layers_;
   nn::LayerNorm post_layernorm_;  // loaded; the feature layers that llava takes stand before it
