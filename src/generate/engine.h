@@ -10,7 +10,6 @@
 #include "core/prompt.h"
 #include "core/sampling_params.h"
 #include "generate/request.h"
-#include "models/config.h"
 #include "models/model.h"
 #include "processors/tokenizer.h"
 

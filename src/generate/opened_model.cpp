@@ -4,7 +4,7 @@
 #include "generate/engine.h"
 #include "kernels/isa/isa.h"
 #include "kernels/memory.h"
-#include "models/config.h"
+#include "models/model.h"
 
 namespace fovea::generate {
 namespace {

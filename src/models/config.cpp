@@ -6,15 +6,6 @@
 
 namespace fovea::models {
 
-int required_size(const Json& config, const std::string& key) {
-  const int size = config[key].as_int32();
-  if (size <= 0 || size > (1 << 28)) {
-    fail(ErrorKind::kInvalidData, "[{}] expected a positive size at '{}' but got {}",
-         config.where(), config[key].path(), size);
-  }
-  return size;
-}
-
 int optional_size(const Json& config, const std::string& key, int fallback, int most) {
   const int size = config.get_int(key, fallback);
   if (size < 1 || size > most) {
@@ -24,23 +15,32 @@ int optional_size(const Json& config, const std::string& key, int fallback, int 
   return size;
 }
 
-int context_length(const Json& text_config) {
-  return text_config.get_int("max_position_embeddings", 4096);
-}
-
-TextLimits read_text_limits(const Checkpoint& checkpoint) {
-  const Json nested = checkpoint.config["text_config"];
-  const Json& text = nested.contains("hidden_size") ? nested : checkpoint.config;
-  return {context_length(text), required_size(text, "vocab_size")};
-}
-
-void require_multiple(const Json& config, const std::string& whole, const std::string& part) {
-  const int a = required_size(config, whole);
-  const int b = required_size(config, part);
-  if (a % b != 0) {
-    fail(ErrorKind::kInvalidData, "[{}] expected '{}' to be a multiple of '{}' but got {} and {}",
-         config.where(), config[whole].path(), config[part].path(), a, b);
+int product_size(const Json& config, const std::string& what, std::initializer_list<int> sizes) {
+  int64_t product = 1;
+  for (const int size : sizes) {
+    product *= size;
+    if (product > kWidthMax) {
+      fail(ErrorKind::kInvalidData, "[{}] expected {} of at most {} values but got {}",
+           config.where(), what, kWidthMax, fmt::join(sizes, " x "));
+    }
   }
+  return static_cast<int>(product);
+}
+
+void require_multiple(const Json& config, const std::string& whole_key, int whole,
+                      const std::string& part_key, int part) {
+  if (whole % part == 0) return;
+  fail(ErrorKind::kInvalidData, "[{}] expected '{}' to be a multiple of '{}' but got {} and {}",
+       config.where(), config[whole_key].path(), config[part_key].path(), whole, part);
+}
+
+std::optional<bool> tie_word_embeddings(const Json& config) {
+  std::optional<bool> tied;
+  for (const Json& said :
+       {config["tie_word_embeddings"], config["text_config"]["tie_word_embeddings"]}) {
+    if (!said.is_null()) tied = tied.value_or(false) || said.as_bool();
+  }
+  return tied;
 }
 
 std::vector<int32_t> eos_token_ids(const Checkpoint& checkpoint) {

@@ -1,6 +1,8 @@
 // Reading what every family's config.json shares. Errors name the key.
 #pragma once
 
+#include <initializer_list>
+#include <optional>
 #include <string>
 
 #include "base/json.h"
@@ -9,24 +11,25 @@
 
 namespace fovea::models {
 
-// A size that must be there and positive.
-int required_size(const Json& config, const std::string& key);
+// Far beyond any model. A layer costs memory before its weights are looked for; twice the largest
+// width is still an int.
+inline constexpr int kLayersMax = 1024;
+inline constexpr int kWidthMax = 1 << 28;
 
-// A size of [1, most], or `fallback` where there is none.
-int optional_size(const Json& config, const std::string& key, int fallback, int most);
+// A size of [1, most], or `fallback` where the config does not say: Hugging Face leaves out what
+// equals the default of its configuration class.
+int optional_size(const Json& config, const std::string& key, int fallback, int most = kWidthMax);
 
-// What a model will say of itself in ModelInfo, from config.json alone.
-struct TextLimits {
-  int context_length = 0;
-  int vocab_size = 0;
-};
-TextLimits read_text_limits(const Checkpoint& checkpoint);
+// The product of sizes; fails naming `what` of `config` where it is beyond kWidthMax.
+int product_size(const Json& config, const std::string& what, std::initializer_list<int> sizes);
 
-// max_position_embeddings of a decoder's settings.
-int context_length(const Json& text_config);
+// Fails unless `whole` is a multiple of `part`; the keys are for the message.
+void require_multiple(const Json& config, const std::string& whole_key, int whole,
+                      const std::string& part_key, int part);
 
-// Fails unless `whole` is a multiple of `part`.
-void require_multiple(const Json& config, const std::string& whole, const std::string& part);
+// tie_word_embeddings of config.json or of its text_config; true where either says so, as in
+// Hugging Face, and nothing where both are silent.
+std::optional<bool> tie_word_embeddings(const Json& config);
 
 // eos_token_id of generation_config.json, config.json and its text_config, united and sorted.
 std::vector<int32_t> eos_token_ids(const Checkpoint& checkpoint);

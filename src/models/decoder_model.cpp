@@ -1,42 +1,52 @@
 #include "models/decoder_model.h"
 
 #include "models/config.h"
+#include "nn/weights.h"
 
 namespace fovea::models {
 namespace {
 
-ModelInfo decoder_info(const Checkpoint& checkpoint, const text::Decoder& decoder) {
-  const auto& c = decoder.config();
+ModelInfo decoder_info(const Checkpoint& checkpoint, const text::DecoderConfig& c) {
   ModelInfo info;
   info.model_type = checkpoint.model_type();
   info.vocab_size = c.vocab_size;
   info.context_length = c.max_position_embeddings;
   info.num_layers = c.num_hidden_layers;
-  info.num_key_value_heads = c.attention.num_key_value_heads;
-  info.head_dim = c.attention.head_dim;
-  info.position_axes = decoder.position_axes();
-  info.tied_lm_head = c.tie_word_embeddings;
+  info.position_axes = c.rope.axes();
   info.eos_token_ids = eos_token_ids(checkpoint);
   return info;
 }
 
 }  // namespace
 
-DecoderModel::DecoderModel(const Checkpoint& checkpoint, const text::DecoderConfig& config,
-                           const Json& text_config)
-    : decoder_(config, text_config), info_(decoder_info(checkpoint, decoder_)) {}
+DecoderModel::DecoderModel(const Checkpoint& checkpoint, const text::DecoderConfig& config)
+    : decoder_(config), info_(decoder_info(checkpoint, config)) {}
 
 mx::array DecoderModel::embed_tokens(std::span<const int32_t> tokens) const {
   return decoder_.embed_tokens(tokens);
 }
 
 Positions DecoderModel::position_ids(const Prompt& prompt) const {
-  return consecutive_positions(static_cast<int>(prompt.tokens.size()), 1);
+  return consecutive_positions(static_cast<int>(prompt.tokens.size()), info_.position_axes);
 }
 
 mx::array DecoderModel::forward(const Batch& batch, nn::KvCache& cache,
                                 const StageSink& sink) const {
   return decoder_.forward(batch, cache, sink);
+}
+
+void DecoderModel::prepare_weights(nn::Weights& weights) {
+  const auto names = weight_names();
+  weights.rename(drop_unused(names.module_path));
+  const std::string head = names.decoder + "lm_head.";
+  if (decoder_.settle_head(weights.contains(head + "weight"))) {
+    weights.rename([&](const std::string& path) { return path.starts_with(head) ? "" : path; });
+  }
+  if (names.patch_channels > 0) {
+    weights.transform(names.patch_embedding + ".weight", [&](const mx::array& w) {
+      return nn::flatten_conv_weight(w, names.patch_channels);
+    });
+  }
 }
 
 }  // namespace fovea::models

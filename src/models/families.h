@@ -1,15 +1,21 @@
-// The factories of all families, one a file; registry.cpp has the table. They build what
-// build_model() promises.
+// What registry.cpp lists of each family: how the settings of its decoder are read, and what builds
+// it, as build_model() promises.
 #pragma once
 
 #include <memory>
 
 #include "models/model.h"
+#include "models/text/decoder.h"
 
 namespace fovea::models {
 
+text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_llava(const Checkpoint& checkpoint);
+
+text::DecoderConfig qwen2_vl_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_qwen2_vl(const Checkpoint& checkpoint);
+
+text::DecoderConfig text_only_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_text_only(const Checkpoint& checkpoint);
 
 }  // namespace fovea::models

@@ -3,7 +3,10 @@
 
 #include <cstring>
 
+#include "mlx/ops.h"
+#include "mlx/transforms.h"
 #include "models/model.h"
+#include "support/expect_error.h"
 #include "support/fixtures.h"
 #include "support/temporary_folder.h"
 
@@ -14,7 +17,61 @@ Checkpoint fixture(const std::string& name) {
   return open_checkpoint(testing::fixture_path("parity/" + name).string());
 }
 Checkpoint clip() { return fixture("llava/checkpoints/clip-llama-hf-f32"); }
+Checkpoint siglip() { return fixture("llava/checkpoints/siglip-qwen2-mlx-f32"); }
+Checkpoint qwen() { return fixture("qwen2_vl/checkpoints/hf-f32"); }
 
+// `object` with the JSON `value` at `key`.
+Json with(const Json& object, const std::string& key, const std::string& value) {
+  JsonObject changed;
+  for (const auto& name : object.keys()) changed.set(name, object[name]);
+  changed.set(key, Json::parse(value, key));
+  return Json::parse(changed.dump(), "config.json");
+}
+
+Json with_text(const Json& config, const std::string& key, const std::string& value) {
+  return with(config, "text_config", with(config["text_config"], key, value).dump());
+}
+
+Prompt prompt_of(int length, std::vector<MediaSpan> media) {
+  Prompt prompt;
+  prompt.tokens.assign(static_cast<size_t>(length), 5);
+  prompt.media = std::move(media);
+  return prompt;
+}
+
+std::vector<int> ints_of(const mx::array& a) {
+  mx::array flat = mx::contiguous(a);
+  mx::eval(flat);
+  return {flat.data<int>(), flat.data<int>() + flat.size()};
+}
+
+TEST(Load, LooksForAHeadWhereTheConfigDoesNotSay) {
+  auto untied = clip();
+  untied.config = with(untied.config, "tie_word_embeddings", "null");
+  EXPECT_NE(load_model(untied), nullptr);  // its lm_head has a place
+  auto tied = siglip();
+  tied.config =
+      with_text(with(tied.config, "tie_word_embeddings", "null"), "tie_word_embeddings", "null");
+  EXPECT_NE(load_model(tied), nullptr);
+  tied.config = with(tied.config, "tie_word_embeddings", "false");
+  EXPECT_ERROR(load_model(tied), ErrorKind::kInvalidData, "'language_model.lm_head.weight'");
+}
+
+TEST(Load, AnAbsentVisionConfigMeansClipLarge) {
+  auto checkpoint = clip();
+  checkpoint.config = with(checkpoint.config, "vision_config", "null");
+  EXPECT_ERROR(load_model(checkpoint), ErrorKind::kInvalidData,
+               "class_embedding' as floating-point [1024]");
+}
+
+TEST(Load, AProjectorMayHaveNoBiases) {
+  auto checkpoint = clip();
+  checkpoint.config = with(checkpoint.config, "multimodal_projector_bias", "false");
+  EXPECT_ERROR(load_model(checkpoint), ErrorKind::kInvalidData,
+               "expected no tensor 'multi_modal_projector.linear_1.bias'");
+}
+
+// transformers 5 writes the tower without `vision_model.` between.
 TEST(Load, ReadsTowersAsNewerTransformersNamesThem) {
   const testing::TemporaryFolder folder;
   auto checkpoint = clip();
@@ -30,6 +87,41 @@ TEST(Load, ReadsTowersAsNewerTransformersNamesThem) {
   folder.write("model.safetensors", file.replace(sizeof length, length, header));
   checkpoint.folder = folder.path();
   EXPECT_NE(load_model(checkpoint), nullptr);
+}
+
+TEST(Positions, OfALlavaWithSectionsAreOnEveryAxis) {
+  auto checkpoint = clip();
+  checkpoint.config = with_text(checkpoint.config, "rope_scaling",
+                                R"({"type": "mrope", "mrope_section": [2, 3, 3]})");
+  const auto model = load_model(checkpoint);
+  const auto positions = model->position_ids(prompt_of(3, {}));
+  EXPECT_EQ(ints_of(positions.position_ids_AL), std::vector<int>({0, 1, 2, 0, 1, 2, 0, 1, 2}));
+  EXPECT_EQ(model->info().position_axes, 3);
+}
+
+MediaSpan picture(int begin, int h, int w) {
+  MediaSpan span;
+  span.begin = begin;
+  span.grid_thw = {1, h, w};
+  span.count = h / 2 * (w / 2);
+  return span;
+}
+
+TEST(Positions, OfQwen2VlPicturesCountRowsAndColumns) {
+  const auto model = load_model(qwen());
+  // Two tokens, a picture of 2 x 3 merged patches, one token, a picture of 1 x 1, one token.
+  const auto positions = model->position_ids(prompt_of(11, {picture(2, 4, 6), picture(9, 2, 2)}));
+  EXPECT_EQ(ints_of(positions.position_ids_AL),
+            std::vector<int>({0, 1, 2, 2, 2, 2, 2, 2, 5, 6, 7,  //
+                              0, 1, 2, 2, 2, 3, 3, 3, 5, 6, 7,  //
+                              0, 1, 2, 3, 4, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(positions.delta, 8 - 11);
+}
+
+TEST(Positions, OfTextAreConsecutive) {
+  const auto positions = load_model(qwen())->position_ids(prompt_of(2, {}));
+  EXPECT_EQ(ints_of(positions.position_ids_AL), std::vector<int>({0, 1, 0, 1, 0, 1}));
+  EXPECT_EQ(positions.delta, 0);
 }
 
 }  // namespace

@@ -33,11 +33,7 @@ struct ModelInfo {
   int vocab_size = 0;
   int context_length = 0;  // max_position_embeddings
   int num_layers = 0;
-  int num_key_value_heads = 0;
-  int head_dim = 0;
   int position_axes = 1;
-  bool takes_images = false;
-  bool tied_lm_head = false;           // the embeddings are the output head
   std::vector<int32_t> eos_token_ids;  // config.json and generation_config.json, united
 };
 
@@ -63,9 +59,10 @@ class Model : public nn::Module {
  public:
   virtual const ModelInfo& info() const = 0;
 
-  // Renames a checkpoint's tensors to module paths, drops those that no model reads, and lays them
-  // out as the parameters are. The default changes nothing.
-  virtual void prepare_weights(nn::Weights&) const {}
+  // Before loading: renames a checkpoint's tensors to module paths, drops those that no model
+  // reads, lays them out as the parameters are, and settles what only they can tell. The default
+  // changes nothing.
+  virtual void prepare_weights(nn::Weights&) {}
 
   // Features [N, D] of one medium, N == span.count.
   virtual mx::array encode_media(const MediaSpan& span) const = 0;
@@ -101,6 +98,13 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint);
 
 // Throws as build_model() does for an unknown model_type, reading nothing else.
 void require_supported(const Checkpoint& checkpoint);
+
+// What a model will say of itself in ModelInfo, from config.json alone.
+struct TextLimits {
+  int context_length = 0;
+  int vocab_size = 0;
+};
+TextLimits read_text_limits(const Checkpoint& checkpoint);
 
 // The families that this build knows, sorted by name.
 std::vector<std::string> supported_model_types();

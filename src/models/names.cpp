@@ -10,12 +10,10 @@ std::string replace_prefix(const std::string& name,
   return name;
 }
 
-NameRule drop_unused(NameRule rule, bool tied_lm_head) {
-  return [rule = std::move(rule), tied_lm_head](const std::string& name) -> std::string {
+NameRule drop_unused(NameRule rule) {
+  return [rule = std::move(rule)](const std::string& name) -> std::string {
     if (name.ends_with("rotary_emb.inv_freq") || name.ends_with("position_ids")) return "";
-    std::string path = rule(name);
-    const bool head = path.starts_with("lm_head.") || path.starts_with("language_model.lm_head.");
-    return head && tied_lm_head ? "" : path;
+    return rule(name);
   };
 }
 

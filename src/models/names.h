@@ -14,8 +14,7 @@ using NameRule = std::function<std::string(const std::string&)>;
 std::string replace_prefix(const std::string& name,
                            const std::vector<std::pair<std::string, std::string>>& prefixes);
 
-// `rule`, but tensors that no model reads are dropped: rotary tables, position indices, and the
-// output head of a model that takes its embeddings for it.
-NameRule drop_unused(NameRule rule, bool tied_lm_head);
+// `rule`, but tensors that no model reads are dropped: rotary tables and position indices.
+NameRule drop_unused(NameRule rule);
 
 }  // namespace fovea::models

@@ -9,17 +9,35 @@
 #include "models/config.h"
 #include "models/decoder_model.h"
 #include "models/families.h"
-#include "models/names.h"
 #include "models/vision/qwen2_vl_tower.h"
-#include "nn/weights.h"
 
 namespace fovea::models {
 namespace {
 
-// Text settings stand at the root in released checkpoints, in text_config in newer ones.
+// What Hugging Face's Qwen2VLTextConfig says where config.json is silent (text/decoder.h).
+constexpr text::DecoderType kDecoder = {
+    .model_type = "qwen2_vl",
+    .qkv_bias = true,
+    .sliding = text::Sliding::kWhenTold,
+    .vocab_size = 152064,
+    .hidden_size = 8192,
+    .intermediate_size = 29568,
+    .num_hidden_layers = 80,
+    .num_attention_heads = 64,
+    .num_key_value_heads = 8,
+    .max_position_embeddings = 32768,
+    .rms_norm_eps = 1e-5f,
+    .rope_theta = 1e6,
+    .sliding_window = 4096,
+    .max_window_layers = 80,
+};
+
+// Text settings stand at the root in released checkpoints, in text_config in newer ones, in both in
+// some.
 Json text_config(const Json& config) {
   const Json nested = config["text_config"];
-  return nested.contains("hidden_size") ? nested : config;
+  const bool at_root = config.contains("hidden_size") && !nested.contains("hidden_size");
+  return nested.is_object() && !at_root ? nested : config;
 }
 
 // Released (visual., model., lm_head.), newer (model.visual., model.language_model.) and MLX names.
@@ -34,9 +52,8 @@ std::string module_path(const std::string& name) {
 class Qwen2Vl : public DecoderModel {
  public:
   explicit Qwen2Vl(const Checkpoint& checkpoint)
-      : DecoderModel(checkpoint, decoder_config(checkpoint.config), text_config(checkpoint.config)),
+      : DecoderModel(checkpoint, qwen2_vl_decoder_config(checkpoint)),
         tower_(vision::read_qwen2_vl_tower_config(checkpoint.config["vision_config"])) {
-    info_.takes_images = true;
     if (tower_.config().hidden_size != decoder_.config().hidden_size) {
       fail(ErrorKind::kInvalidData,
            "[config.json] expected vision_config.hidden_size {} as the decoder's but got {}",
@@ -79,32 +96,33 @@ class Qwen2Vl : public DecoderModel {
     return {mx::array(ids.data(), {3, length}, mx::int32), next - length};
   }
 
-  void prepare_weights(nn::Weights& weights) const override {
-    weights.rename(drop_unused(module_path, info_.tied_lm_head));
-    weights.transform("vision_tower.patch_embed.proj.weight",
-                      [](const mx::array& w) { return nn::flatten_conv_weight(w, 3); });
-  }
-
   void visit(nn::Visitor& visitor) override {
     visitor.child("vision_tower", tower_);
     visitor.child("language_model", decoder_);
   }
 
- private:
-  static text::DecoderConfig decoder_config(const Json& config) {
-    const Json text = text_config(config);
-    if (!text["rope_scaling"].contains("mrope_section") &&
-        !text["rope_parameters"].contains("mrope_section")) {
-      fail(ErrorKind::kInvalidData,
-           "[config.json] expected a list at 'rope_scaling.mrope_section' but there is none");
-    }
-    return text::read_decoder_config(text, "qwen2", config.get_bool("tie_word_embeddings", false));
+ protected:
+  WeightNames weight_names() const override {
+    return {module_path, "language_model.", "vision_tower.patch_embed.proj",
+            tower_.config().in_channels};
   }
 
+ private:
   vision::Qwen2VlTower tower_;
 };
 
 }  // namespace
+
+text::DecoderConfig qwen2_vl_decoder_config(const Checkpoint& checkpoint) {
+  const Json text = text_config(checkpoint.config);
+  auto config = text::read_decoder_config(text, kDecoder);
+  if (config.rope.axes() != 3) {
+    fail(ErrorKind::kInvalidData,
+         "[{}] expected a list at 'rope_scaling.mrope_section' but there is none", text.where());
+  }
+  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
+  return config;
+}
 
 std::unique_ptr<Model> make_qwen2_vl(const Checkpoint& checkpoint) {
   return std::make_unique<Qwen2Vl>(checkpoint);

@@ -11,13 +11,17 @@ namespace {
 
 struct Row {
   const char* model_type;
+  text::DecoderConfig (*decoder_config)(const Checkpoint&);
   std::unique_ptr<Model> (*make)(const Checkpoint&);
 };
 
 // One row a family, sorted by name.
 constexpr std::array kFamilies = {
-    Row{"llama", make_text_only}, Row{"llava", make_llava},       Row{"mistral", make_text_only},
-    Row{"qwen2", make_text_only}, Row{"qwen2_vl", make_qwen2_vl},
+    Row{"llama", text_only_decoder_config, make_text_only},
+    Row{"llava", llava_decoder_config, make_llava},
+    Row{"mistral", text_only_decoder_config, make_text_only},
+    Row{"qwen2", text_only_decoder_config, make_text_only},
+    Row{"qwen2_vl", qwen2_vl_decoder_config, make_qwen2_vl},
 };
 
 const Row& row_of(const Checkpoint& checkpoint) {
@@ -50,5 +54,10 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
 }
 
 void require_supported(const Checkpoint& checkpoint) { row_of(checkpoint); }
+
+TextLimits read_text_limits(const Checkpoint& checkpoint) {
+  const auto config = row_of(checkpoint).decoder_config(checkpoint);
+  return {config.max_position_embeddings, config.vocab_size};
+}
 
 }  // namespace fovea::models

@@ -1,9 +1,8 @@
 // llama, qwen2 and mistral without a vision tower.
 #include "base/error.h"
+#include "models/config.h"
 #include "models/decoder_model.h"
 #include "models/families.h"
-#include "models/names.h"
-#include "nn/weights.h"
 
 namespace fovea::models {
 namespace {
@@ -11,21 +10,28 @@ namespace {
 class TextOnly : public DecoderModel {
  public:
   explicit TextOnly(const Checkpoint& checkpoint)
-      : DecoderModel(checkpoint,
-                     text::read_decoder_config(checkpoint.config, checkpoint.model_type(), false),
-                     checkpoint.config) {}
+      : DecoderModel(checkpoint, text_only_decoder_config(checkpoint)) {}
 
   mx::array encode_media(const MediaSpan&) const override {
     fail(ErrorKind::kUnsupported, "[model] expected text only because '{}' takes no pictures",
          info_.model_type);
   }
-  void prepare_weights(nn::Weights& weights) const override {
-    weights.rename(drop_unused([](const std::string& name) { return name; }, info_.tied_lm_head));
-  }
   void visit(nn::Visitor& visitor) override { decoder_.visit(visitor); }
+
+ protected:
+  WeightNames weight_names() const override {
+    return {[](const std::string& name) { return name; }, ""};
+  }
 };
 
 }  // namespace
+
+text::DecoderConfig text_only_decoder_config(const Checkpoint& checkpoint) {
+  auto config = text::read_decoder_config(
+      checkpoint.config, text::decoder_type(checkpoint.model_type(), "model_type"));
+  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
+  return config;
+}
 
 std::unique_ptr<Model> make_text_only(const Checkpoint& checkpoint) {
   return std::make_unique<TextOnly>(checkpoint);

@@ -32,13 +32,14 @@ class SwigluMlp : public Module {
 // fc2(gelu(fc1(x))), as in vision towers. `first` and `second` are the checkpoint's names.
 class GeluMlp : public Module {
  public:
-  GeluMlp(int in, int hidden, int out, kernels::Gelu gelu, std::string first = "fc1",
+  GeluMlp(int in, int hidden, int out, kernels::Gelu gelu,
+          Linear::Bias bias = Linear::Bias::kPresent, std::string first = "fc1",
           std::string second = "fc2")
       : gelu_(gelu),
         first_(std::move(first)),
         second_(std::move(second)),
-        fc1_(in, hidden, Linear::Bias::kPresent),
-        fc2_(hidden, out, Linear::Bias::kPresent) {}
+        fc1_(in, hidden, bias),
+        fc2_(hidden, out, bias) {}
   mx::array operator()(const mx::array& x) const { return fc2_(kernels::gelu(fc1_(x), gelu_)); }
   void visit(Visitor& visitor) override {
     visitor.child(first_, fc1_);

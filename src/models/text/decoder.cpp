@@ -1,50 +1,141 @@
 #include "models/text/decoder.h"
 
-#include <numeric>
-
 #include "base/error.h"
 #include "kernels/numerics.h"
 #include "mlx/ops.h"
 #include "models/config.h"
+#include "nn/positive.h"
 
 namespace fovea::models::text {
+namespace {
 
-DecoderConfig read_decoder_config(const Json& config, const std::string& model_type,
-                                  bool tie_default) {
-  using Bias = nn::Linear::Bias;
-  DecoderConfig c;
-  c.hidden_size = required_size(config, "hidden_size");
-  c.num_hidden_layers = required_size(config, "num_hidden_layers");
-  c.intermediate_size = required_size(config, "intermediate_size");
-  c.vocab_size = required_size(config, "vocab_size");
-  c.max_position_embeddings = context_length(config);
-  c.rms_norm_eps = static_cast<float>(config.get_double("rms_norm_eps", 1e-6));
-  c.tie_word_embeddings = config.get_bool("tie_word_embeddings", tie_default);
-  c.mlp_bias = config.get_bool("mlp_bias", false);
-  auto& a = c.attention;
-  a.hidden_size = c.hidden_size;
-  a.num_attention_heads = required_size(config, "num_attention_heads");
-  a.num_key_value_heads = config.get_int("num_key_value_heads", a.num_attention_heads);
-  if (config.contains("num_key_value_heads")) {
-    require_multiple(config, "num_attention_heads", "num_key_value_heads");
+using Bias = nn::Linear::Bias;
+
+// clang-format off
+constexpr DecoderType kDecoders[] = {
+    // type, qkv_bias, sliding, vocab, hidden, intermediate, layers, heads, key/value heads,
+    // positions, eps, theta, window, first window layer
+    {"llama", false, Sliding::kNone, 32000, 4096, 11008, 32, 32, 0, 2048, 1e-6f, 1e4, 0, 0},
+    {"mistral", false, Sliding::kEveryLayer, 32000, 4096, 14336, 32, 32, 8, 131072, 1e-6f, 1e4,
+     4096, 0},
+    {"qwen2", true, Sliding::kWhenTold, 151936, 4096, 22016, 32, 32, 32, 32768, 1e-6f, 1e4, 4096,
+     28},
+};
+// clang-format on
+
+int key_value_heads(const Json& config, const DecoderType& type, int heads) {
+  const bool is_null =
+      config.contains("num_key_value_heads") && config["num_key_value_heads"].is_null();
+  const int standard = is_null || type.num_key_value_heads == 0 ? heads : type.num_key_value_heads;
+  const int count = optional_size(config, "num_key_value_heads", standard);
+  require_multiple(config, "num_attention_heads", heads, "num_key_value_heads", count);
+  return count;
+}
+
+nn::AttentionConfig read_attention_config(const Json& config, const DecoderType& type,
+                                          int hidden_size) {
+  nn::AttentionConfig a;
+  a.hidden_size = hidden_size;
+  a.num_attention_heads = optional_size(config, "num_attention_heads", type.num_attention_heads);
+  a.num_key_value_heads = key_value_heads(config, type, a.num_attention_heads);
+  if (config["head_dim"].is_null()) {
+    require_multiple(config, "hidden_size", hidden_size, "num_attention_heads",
+                     a.num_attention_heads);
   }
-  if (config["head_dim"].is_null()) require_multiple(config, "hidden_size", "num_attention_heads");
-  a.head_dim = config.get_int("head_dim", c.hidden_size / a.num_attention_heads);
-  const bool llama_bias = config.get_bool("attention_bias", false);
-  a.qkv_bias = model_type == "qwen2" || llama_bias ? Bias::kPresent : Bias::kNone;
-  a.o_bias = llama_bias && model_type != "qwen2" ? Bias::kPresent : Bias::kNone;
-  // Mistral slides whenever a window is given, qwen2 only when told to.
-  const bool slides = model_type == "mistral" || config.get_bool("use_sliding_window", false);
-  if (slides) a.sliding_window = config.get_int("sliding_window", 0);
+  a.head_dim = optional_size(config, "head_dim", hidden_size / a.num_attention_heads);
+  product_size(config, "attention heads", {a.num_attention_heads, a.head_dim});
+  const bool all_biases = config.get_bool("attention_bias", false);
+  a.qkv_bias = type.qkv_bias || all_biases ? Bias::kPresent : Bias::kNone;
+  a.o_bias = all_biases && !type.qkv_bias ? Bias::kPresent : Bias::kNone;
+  return a;
+}
+
+bool layer_slides(const Json& layer_types, int layer, int layers) {
+  if (static_cast<int>(layer_types.size()) != layers) {
+    fail(ErrorKind::kInvalidData,
+         "[{}] expected one entry a layer at '{}' but got {} for {} layers", layer_types.where(),
+         layer_types.path(), layer_types.size(), layers);
+  }
+  const Json type = layer_types.at(static_cast<size_t>(layer));
+  const std::string name = type.as_string();
+  if (name != "sliding_attention" && name != "full_attention") {
+    fail(ErrorKind::kUnsupported,
+         "[{}] expected full_attention or sliding_attention at '{}' but got '{}'", type.where(),
+         type.path(), name);
+  }
+  return name == "sliding_attention";
+}
+
+std::vector<int> read_sliding_windows(const Json& config, const DecoderType& type, int layers) {
+  std::vector<int> windows(static_cast<size_t>(layers), 0);
+  const bool is_null = config.contains("sliding_window") && config["sliding_window"].is_null();
+  const bool told =
+      type.sliding == Sliding::kEveryLayer ||
+      (type.sliding == Sliding::kWhenTold && config.get_bool("use_sliding_window", false));
+  if (!told || is_null) return windows;
+  const int window = optional_size(config, "sliding_window", type.sliding_window);
+  const Json layer_types = config["layer_types"];
+  const int first = type.sliding == Sliding::kEveryLayer
+                        ? 0
+                        : config.get_int("max_window_layers", type.max_window_layers);
+  for (int i = 0; i < layers; ++i) {
+    const bool by_type = type.sliding == Sliding::kWhenTold && !layer_types.is_null();
+    const bool slides = by_type ? layer_slides(layer_types, i, layers) : i >= first;
+    if (slides) windows[static_cast<size_t>(i)] = window;
+  }
+  return windows;
+}
+
+void require_silu(const Json& config) {
+  const std::string name = config.get_string("hidden_act", "silu");
+  if (name == "silu" || name == "swish") return;
+  fail(ErrorKind::kUnsupported, "[{}] expected silu at '{}' but got '{}'", config.where(),
+       config["hidden_act"].path(), name);
+}
+
+nn::AttentionConfig attention_of(const DecoderConfig& c, int layer) {
+  auto attention = c.attention;
+  attention.sliding_window = c.sliding_windows[static_cast<size_t>(layer)];
+  return attention;
+}
+
+}  // namespace
+
+const DecoderType& decoder_type(const std::string& model_type, const std::string& where) {
+  std::vector<std::string> names;
+  for (const auto& row : kDecoders) {
+    if (model_type == row.model_type) return row;
+    names.emplace_back(row.model_type);
+  }
+  fail(ErrorKind::kUnsupported, "[config.json] expected {} among {} but got '{}'", where,
+       fmt::join(names, ", "), model_type);
+}
+
+DecoderConfig read_decoder_config(const Json& config, const DecoderType& type) {
+  require_silu(config);
+  const int hidden_size = optional_size(config, "hidden_size", type.hidden_size);
+  const auto attention = read_attention_config(config, type, hidden_size);
+  DecoderConfig c{.rope = nn::RotaryEmbedding(config, attention.head_dim, type.rope_theta)};
+  c.hidden_size = hidden_size;
+  c.attention = attention;
+  c.num_hidden_layers =
+      optional_size(config, "num_hidden_layers", type.num_hidden_layers, kLayersMax);
+  c.intermediate_size = optional_size(config, "intermediate_size", type.intermediate_size);
+  c.vocab_size = optional_size(config, "vocab_size", type.vocab_size);
+  c.max_position_embeddings =
+      optional_size(config, "max_position_embeddings", type.max_position_embeddings);
+  c.rms_norm_eps =
+      static_cast<float>(nn::positive_number(config, "rms_norm_eps", type.rms_norm_eps));
+  c.mlp_bias = config.get_bool("mlp_bias", false);
+  c.sliding_windows = read_sliding_windows(config, type, c.num_hidden_layers);
   return c;
 }
 
-DecoderLayer::DecoderLayer(const DecoderConfig& c)
+DecoderLayer::DecoderLayer(const DecoderConfig& c, int layer)
     : input_layernorm_(c.hidden_size, c.rms_norm_eps),
-      self_attn_(c.attention),
+      self_attn_(attention_of(c, layer)),
       post_attention_layernorm_(c.hidden_size, c.rms_norm_eps),
-      mlp_(c.hidden_size, c.intermediate_size,
-           c.mlp_bias ? nn::Linear::Bias::kPresent : nn::Linear::Bias::kNone) {}
+      mlp_(c.hidden_size, c.intermediate_size, c.mlp_bias ? Bias::kPresent : Bias::kNone) {}
 
 mx::array DecoderLayer::operator()(const mx::array& x_TD, const nn::RopeTables& rope, int layer,
                                    nn::KvCache& cache,
@@ -60,36 +151,32 @@ void DecoderLayer::visit(nn::Visitor& visitor) {
   visitor.child("mlp", mlp_);
 }
 
-class Decoder::Body : public nn::Module {
- public:
-  explicit Body(const DecoderConfig& c)
-      : embed_tokens(c.vocab_size, c.hidden_size), norm(c.hidden_size, c.rms_norm_eps) {
-    for (int i = 0; i < c.num_hidden_layers; ++i) layers.emplace_back(c);
-  }
-  void visit(nn::Visitor& visitor) override {
-    visitor.child("embed_tokens", embed_tokens);
-    for (size_t i = 0; i < layers.size(); ++i) {
-      visitor.child(fmt::format("layers.{}", i), layers[i]);
-    }
-    visitor.child("norm", norm);
-  }
+Decoder::Body::Body(const DecoderConfig& c)
+    : embed_tokens(c.vocab_size, c.hidden_size), norm(c.hidden_size, c.rms_norm_eps) {
+  for (int i = 0; i < c.num_hidden_layers; ++i) layers.emplace_back(c, i);
+}
 
-  nn::Embedding embed_tokens;
-  std::vector<DecoderLayer> layers;
-  nn::RmsNorm norm;
-};
+void Decoder::Body::visit(nn::Visitor& visitor) {
+  visitor.child("embed_tokens", embed_tokens);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    visitor.child(fmt::format("layers.{}", i), layers[i]);
+  }
+  visitor.child("norm", norm);
+}
 
-Decoder::Decoder(const DecoderConfig& decoder, const Json& config)
-    : config_(decoder),
-      rope_(config, decoder.attention.head_dim),
-      model_(std::make_shared<Body>(decoder)) {
-  if (!decoder.tie_word_embeddings) {
-    lm_head_.emplace(decoder.hidden_size, decoder.vocab_size, nn::Linear::Bias::kNone);
+Decoder::Decoder(const DecoderConfig& config) : config_(config), model_(config) {
+  if (!config.tie_word_embeddings.value_or(false)) {
+    lm_head_.emplace(config.hidden_size, config.vocab_size, Bias::kNone);
   }
 }
 
+bool Decoder::settle_head(bool checkpoint_has_one) {
+  if (!config_.tie_word_embeddings && !checkpoint_has_one) lm_head_.reset();
+  return !lm_head_;
+}
+
 mx::array Decoder::embed_tokens(std::span<const int32_t> tokens) const {
-  return model_->embed_tokens(tokens);
+  return model_.embed_tokens(tokens);
 }
 
 namespace {
@@ -105,23 +192,23 @@ int first_decode_row(std::span<const nn::Segment> segments, int rows) {
 
 mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const {
   mx::array x_TD = batch.inputs_embeds_TD;
-  const auto rope = rope_.tables(batch.position_ids_AT);
+  const auto rope = config_.rope.tables(batch.position_ids_AT);
   const kernels::DecodeRows rows_of_answers(first_decode_row(batch.segments, x_TD.shape(0)));
-  for (size_t i = 0; i < model_->layers.size(); ++i) {
-    x_TD = model_->layers[i](x_TD, rope, static_cast<int>(i), cache, batch.segments);
+  for (size_t i = 0; i < model_.layers.size(); ++i) {
+    x_TD = model_.layers[i](x_TD, rope, static_cast<int>(i), cache, batch.segments);
     if (sink) sink(fmt::format("hidden.{}", i), x_TD);
   }
   if (batch.logits_rows.empty()) return mx::zeros({0, config_.vocab_size});
   const mx::array rows(batch.logits_rows.data(), {static_cast<int>(batch.logits_rows.size())},
                        mx::int32);
-  const auto last = model_->norm(mx::take(x_TD, rows, 0));
+  const auto last = model_.norm(mx::take(x_TD, rows, 0));
   // One row of a prompt would have the whole vocabulary expanded for it.
   const kernels::DecodeRows all(0);
-  return lm_head_ ? (*lm_head_)(last) : model_->embed_tokens.logits(last);
+  return lm_head_ ? (*lm_head_)(last) : model_.embed_tokens.logits(last);
 }
 
 void Decoder::visit(nn::Visitor& visitor) {
-  visitor.child("model", *model_);
+  visitor.child("model", model_);
   if (lm_head_) visitor.child("lm_head", *lm_head_);
 }
 

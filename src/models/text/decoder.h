@@ -1,11 +1,10 @@
 // The decoder of llama, qwen2 and mistral, and of the families built on them: RMS norms before
 // attention and a SwiGLU MLP. Sources: Hugging Face modeling_llama, modeling_qwen2,
-// modeling_mistral. Engine thread only.
+// modeling_mistral. Engine thread only, but for reading configs.
 //
 // Legend: T rows of a step, D hidden size, V vocabulary, A position axes.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -16,27 +15,56 @@
 
 namespace fovea::models::text {
 
+// Which layers see a window of keys only.
+enum class Sliding {
+  kNone,
+  kEveryLayer,  // where `sliding_window` is not null: mistral
+  kWhenTold,    // with `use_sliding_window`, those of `layer_types` or from `max_window_layers` on
+};
+
+// What a decoder's model_type says of it, and what holds where its config.json is silent: the
+// defaults of Hugging Face's configuration classes (transformers 5.23). Keys keep their spelling.
+struct DecoderType {
+  const char* model_type;
+  bool qkv_bias;
+  Sliding sliding;
+  int vocab_size;
+  int hidden_size;
+  int intermediate_size;
+  int num_hidden_layers;
+  int num_attention_heads;
+  int num_key_value_heads;  // 0: as many as num_attention_heads
+  int max_position_embeddings;
+  float rms_norm_eps;
+  double rope_theta;
+  int sliding_window;
+  int max_window_layers;
+};
+
+// The row of llama, mistral or qwen2. Any other is Error(kUnsupported) that names `where`.
+const DecoderType& decoder_type(const std::string& model_type, const std::string& where);
+
 // Keys keep their spelling in config.json.
 struct DecoderConfig {
+  nn::RotaryEmbedding rope;
   int hidden_size = 0;
   int num_hidden_layers = 0;
   int intermediate_size = 0;
   int vocab_size = 0;
   int max_position_embeddings = 0;
   float rms_norm_eps = 1e-6f;
-  bool tie_word_embeddings = false;
+  std::optional<bool> tie_word_embeddings;  // where config.json says; the family's to fill in
   bool mlp_bias = false;
-  nn::AttentionConfig attention;
+  nn::AttentionConfig attention;     // without sliding_window:
+  std::vector<int> sliding_windows;  // of each layer, 0 for none
 };
 
-// `config` is the text part; `model_type` llama, qwen2, mistral or a family's own type that follows
-// one of them. `tie_default` holds when the config does not say.
-DecoderConfig read_decoder_config(const Json& config, const std::string& model_type,
-                                  bool tie_default);
+// `config` is the text part.
+DecoderConfig read_decoder_config(const Json& config, const DecoderType& type);
 
 class DecoderLayer : public nn::Module {
  public:
-  explicit DecoderLayer(const DecoderConfig& config);
+  DecoderLayer(const DecoderConfig& config, int layer);
   mx::array operator()(const mx::array& x_TD, const nn::RopeTables& rope, int layer,
                        nn::KvCache& cache, std::span<const nn::Segment> segments) const;
   void visit(nn::Visitor& visitor) override;
@@ -51,20 +79,30 @@ class DecoderLayer : public nn::Module {
 // Parameters: model.embed_tokens, model.layers.N, model.norm, and lm_head unless tied.
 class Decoder : public nn::Module {
  public:
-  // `config` is the JSON that DecoderConfig was read from; rotary settings are read from it.
-  Decoder(const DecoderConfig& decoder, const Json& config);
+  explicit Decoder(const DecoderConfig& config);
 
   const DecoderConfig& config() const { return config_; }
-  int position_axes() const { return rope_.axes(); }
   mx::array embed_tokens(std::span<const int32_t> tokens) const;
   mx::array forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const;
+
+  // Before loading. Where the config does not say, the embeddings are the output head when the
+  // checkpoint has none. Returns whether they are.
+  bool settle_head(bool checkpoint_has_one);
   void visit(nn::Visitor& visitor) override;
 
  private:
-  class Body;  // what checkpoints call `model`
+  // What checkpoints call `model`.
+  struct Body : nn::Module {
+    explicit Body(const DecoderConfig& config);
+    void visit(nn::Visitor& visitor) override;
+
+    nn::Embedding embed_tokens;
+    std::vector<DecoderLayer> layers;
+    nn::RmsNorm norm;
+  };
+
   DecoderConfig config_;
-  nn::RotaryEmbedding rope_;
-  std::shared_ptr<Body> model_;
+  Body model_;
   std::optional<nn::Linear> lm_head_;
 };
 

@@ -16,7 +16,6 @@ constexpr double kRopeTheta = 10000;
 // Far beyond any tower, and such that no product of them leaves an int.
 constexpr int kPatchAxisMax = 16;
 constexpr int kPatchSizeMax = 1024;
-constexpr int kWidthMax = 1 << 28;
 
 int mlp_dim(const Json& config, int embed_dim) {
   const double ratio = config.get_double("mlp_ratio", 4);
@@ -37,16 +36,18 @@ int patch_values(const Qwen2VlTowerConfig& c) {
 
 Qwen2VlTowerConfig read_qwen2_vl_tower_config(const Json& config) {
   Qwen2VlTowerConfig c;
-  c.depth = required_size(config, "depth");
-  c.embed_dim = required_size(config, "embed_dim");
-  c.hidden_size = required_size(config, "hidden_size");
-  c.num_heads = required_size(config, "num_heads");
-  require_multiple(config, "embed_dim", "num_heads");
+  c.depth = optional_size(config, "depth", c.depth, kLayersMax);
+  c.embed_dim = optional_size(config, "embed_dim", c.embed_dim, kWidthMax / 4);
+  c.hidden_size = optional_size(config, "hidden_size", c.hidden_size);
+  c.num_heads = optional_size(config, "num_heads", c.num_heads);
+  require_multiple(config, "embed_dim", c.embed_dim, "num_heads", c.num_heads);
   c.in_channels = optional_size(config, config.contains("in_channels") ? "in_channels" : "in_chans",
-                                3, kPatchAxisMax);
-  c.patch_size = optional_size(config, "patch_size", 14, kPatchSizeMax);
-  c.temporal_patch_size = optional_size(config, "temporal_patch_size", 2, kPatchAxisMax);
-  c.spatial_merge_size = optional_size(config, "spatial_merge_size", 2, kPatchAxisMax);
+                                c.in_channels, kPatchAxisMax);
+  c.patch_size = optional_size(config, "patch_size", c.patch_size, kPatchSizeMax);
+  c.temporal_patch_size =
+      optional_size(config, "temporal_patch_size", c.temporal_patch_size, kPatchAxisMax);
+  c.spatial_merge_size =
+      optional_size(config, "spatial_merge_size", c.spatial_merge_size, kPatchAxisMax);
   c.hidden_act = nn::gelu_from_config(config, "hidden_act", "quick_gelu");
   if (c.embed_dim / c.num_heads % 4 != 0) {
     fail(ErrorKind::kInvalidData,
@@ -55,12 +56,7 @@ Qwen2VlTowerConfig read_qwen2_vl_tower_config(const Json& config) {
          c.embed_dim, c.num_heads);
   }
   c.mlp_dim = mlp_dim(config, c.embed_dim);
-  if (int64_t{c.embed_dim} * c.spatial_merge_size * c.spatial_merge_size > kWidthMax) {
-    fail(ErrorKind::kInvalidData,
-         "[config.json] expected merged patches of at most {} values but got embed_dim {} and "
-         "spatial_merge_size {}",
-         kWidthMax, c.embed_dim, c.spatial_merge_size);
-  }
+  product_size(config, "merged patches", {c.embed_dim, c.spatial_merge_size, c.spatial_merge_size});
   return c;
 }
 
@@ -106,9 +102,11 @@ Qwen2VlTower::Qwen2VlTower(const Qwen2VlTowerConfig& c)
       ln_q_(c.embed_dim, kEps),
       merger_mlp_(c.embed_dim * c.spatial_merge_size * c.spatial_merge_size,
                   c.embed_dim * c.spatial_merge_size * c.spatial_merge_size, c.hidden_size,
-                  kernels::Gelu::kExact, "0", "2") {
-  for (int i = 0; i < c.depth; ++i) blocks_.push_back(std::make_shared<Block>(c));
+                  kernels::Gelu::kExact, Bias::kPresent, "0", "2") {
+  for (int i = 0; i < c.depth; ++i) blocks_.emplace_back(c);
 }
+
+Qwen2VlTower::~Qwen2VlTower() = default;
 
 // Rows and columns of the patches, in the order in which m x m neighbours stand together; each axis
 // turns one half of a head's frequencies.
@@ -151,7 +149,7 @@ mx::array Qwen2VlTower::forward(const HostTensor& pixels,
   for (int frame = 0; frame <= t; ++frame) cu_seqlens.push_back(frame * h * w);
   const auto tables = rope(grid_thw);
   auto x_PD = patch_embed_(mx::array(pixels.data.data(), {expected[0], expected[1]}, mx::float32));
-  for (const auto& block : blocks_) x_PD = (*block)(x_PD, tables, cu_seqlens);
+  for (const auto& block : blocks_) x_PD = block(x_PD, tables, cu_seqlens);
   const auto merged = mx::reshape(ln_q_(x_PD), {t * h * w / (m * m), config_.embed_dim * m * m});
   return merger_mlp_(merged);
 }
@@ -159,7 +157,7 @@ mx::array Qwen2VlTower::forward(const HostTensor& pixels,
 void Qwen2VlTower::visit(nn::Visitor& visitor) {
   visitor.child("patch_embed.proj", patch_embed_);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    visitor.child(fmt::format("blocks.{}", i), *blocks_[i]);
+    visitor.child(fmt::format("blocks.{}", i), blocks_[i]);
   }
   visitor.child("merger.ln_q", ln_q_);
   visitor.child("merger.mlp", merger_mlp_);

@@ -13,14 +13,14 @@
 
 namespace fovea::models::vision {
 
-// Keys keep their spelling in vision_config, but for mlp_dim; `hidden_size` there is the decoder's
-// width.
+// With the defaults of Hugging Face's Qwen2VLVisionConfig. Keys keep their spelling in
+// vision_config, but for mlp_dim; `hidden_size` there is the decoder's width.
 struct Qwen2VlTowerConfig {
-  int depth = 0;
-  int embed_dim = 0;
-  int hidden_size = 0;
-  int num_heads = 0;
-  int mlp_dim = 0;  // embed_dim * mlp_ratio
+  int depth = 32;
+  int embed_dim = 1280;
+  int hidden_size = 3584;
+  int num_heads = 16;
+  int mlp_dim = 5120;  // embed_dim * mlp_ratio
   int in_channels = 3;
   int patch_size = 14;
   int temporal_patch_size = 2;
@@ -33,6 +33,7 @@ Qwen2VlTowerConfig read_qwen2_vl_tower_config(const Json& config);
 class Qwen2VlTower : public nn::Module {
  public:
   explicit Qwen2VlTower(const Qwen2VlTowerConfig& config);
+  ~Qwen2VlTower() override;
 
   // pixels [P, C * temporal * patch * patch] in merge order; grid is {t, h, w} in patches.
   // Returns [N, O].
@@ -46,7 +47,7 @@ class Qwen2VlTower : public nn::Module {
 
   Qwen2VlTowerConfig config_;
   nn::Linear patch_embed_;
-  std::vector<std::shared_ptr<Block>> blocks_;
+  std::vector<Block> blocks_;
   nn::LayerNorm ln_q_;
   nn::GeluMlp merger_mlp_;
 };

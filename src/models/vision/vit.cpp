@@ -1,16 +1,20 @@
 #include "models/vision/vit.h"
 
 #include <algorithm>
-#include <cassert>
 
 #include "base/error.h"
 #include "mlx/ops.h"
 #include "models/config.h"
+#include "nn/positive.h"
 
 namespace fovea::models::vision {
 namespace {
 
 using Bias = nn::Linear::Bias;
+
+// Far beyond any tower.
+constexpr int kImageSizeMax = 4096;
+constexpr int kChannelsMax = 16;
 
 int patches_per_side(const VitConfig& c) { return c.image_size / c.patch_size; }
 
@@ -29,30 +33,51 @@ mx::array unfold(const HostTensor& pixels, const VitConfig& c) {
   return mx::reshape(mx::transpose(blocks, {1, 3, 0, 2, 4}), {side * side, c.num_channels * p * p});
 }
 
+// What a tower's model_type says of it, and what holds where vision_config is silent: the defaults
+// of Hugging Face's configuration classes.
+struct VitType {
+  const char* model_type;
+  const char* hidden_act;
+  VitConfig standard;
+};
+
+constexpr VitType kTowers[] = {
+    {.model_type = "clip_vision_model",
+     .hidden_act = "quick_gelu",
+     .standard = {.patch_size = 32, .layer_norm_eps = 1e-5f, .has_class_row = true}},
+    {.model_type = "siglip_vision_model",
+     .hidden_act = "gelu_pytorch_tanh",
+     .standard = {.patch_size = 16, .layer_norm_eps = 1e-6f, .has_class_row = false}},
+};
+
+const VitType& tower_type(const std::string& model_type) {
+  std::vector<std::string> names;
+  for (const auto& row : kTowers) {
+    if (model_type == row.model_type) return row;
+    names.emplace_back(row.model_type);
+  }
+  fail(ErrorKind::kUnsupported, "[config.json] expected vision_config of {} but got '{}'",
+       fmt::join(names, " or "), model_type);
+}
+
 }  // namespace
 
 VitConfig read_vit_config(const Json& config) {
-  const std::string type = config.get_string("model_type", "clip_vision_model");
-  const bool clip = type == "clip_vision_model";
-  if (!clip && type != "siglip_vision_model") {
-    fail(ErrorKind::kUnsupported,
-         "[config.json] expected vision_config of clip_vision_model or siglip_vision_model but got "
-         "'{}'",
-         type);
-  }
-  VitConfig c;
-  c.hidden_size = required_size(config, "hidden_size");
-  c.intermediate_size = required_size(config, "intermediate_size");
-  c.num_hidden_layers = required_size(config, "num_hidden_layers");
-  c.num_attention_heads = required_size(config, "num_attention_heads");
-  require_multiple(config, "hidden_size", "num_attention_heads");
-  c.image_size = required_size(config, "image_size");
-  c.patch_size = required_size(config, "patch_size");
-  c.num_channels = config.get_int("num_channels", 3);
-  c.layer_norm_eps = static_cast<float>(config.get_double("layer_norm_eps", clip ? 1e-5 : 1e-6));
-  c.hidden_act =
-      nn::gelu_from_config(config, "hidden_act", clip ? "quick_gelu" : "gelu_pytorch_tanh");
-  c.has_class_row = clip;
+  const VitType& type = tower_type(config.get_string("model_type", "clip_vision_model"));
+  VitConfig c = type.standard;
+  c.hidden_size = optional_size(config, "hidden_size", c.hidden_size);
+  c.intermediate_size = optional_size(config, "intermediate_size", c.intermediate_size);
+  c.num_hidden_layers = optional_size(config, "num_hidden_layers", c.num_hidden_layers, kLayersMax);
+  c.num_attention_heads = optional_size(config, "num_attention_heads", c.num_attention_heads);
+  require_multiple(config, "hidden_size", c.hidden_size, "num_attention_heads",
+                   c.num_attention_heads);
+  c.image_size = optional_size(config, "image_size", c.image_size, kImageSizeMax);
+  c.patch_size = optional_size(config, "patch_size", c.patch_size, c.image_size);
+  c.num_channels = optional_size(config, "num_channels", c.num_channels, kChannelsMax);
+  product_size(config, "patches", {c.num_channels, c.patch_size, c.patch_size});
+  c.layer_norm_eps =
+      static_cast<float>(nn::positive_number(config, "layer_norm_eps", c.layer_norm_eps));
+  c.hidden_act = nn::gelu_from_config(config, "hidden_act", type.hidden_act);
   return c;
 }
 

@@ -4,7 +4,6 @@
 // Legend: P rows (class row and patches), D width, N patches.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "base/json.h"
@@ -15,12 +14,12 @@ namespace fovea::models::vision {
 
 // Keys keep their spelling in vision_config.
 struct VitConfig {
-  int hidden_size = 0;
-  int intermediate_size = 0;
-  int num_hidden_layers = 0;
-  int num_attention_heads = 0;
-  int image_size = 0;
-  int patch_size = 0;
+  int hidden_size = 768;
+  int intermediate_size = 3072;
+  int num_hidden_layers = 12;
+  int num_attention_heads = 12;
+  int image_size = 224;
+  int patch_size = 16;
   int num_channels = 3;
   float layer_norm_eps = 1e-5f;
   kernels::Gelu hidden_act = kernels::Gelu::kQuick;

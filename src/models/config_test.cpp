@@ -1,0 +1,213 @@
+// config.json of released checkpoints, and of ones that nobody should run.
+#include "models/config.h"
+
+#include <gtest/gtest.h>
+
+#include "models/families.h"
+#include "models/vision/qwen2_vl_tower.h"
+#include "models/vision/vit.h"
+#include "support/expect_error.h"
+
+namespace fovea::models {
+namespace {
+
+Json parse(const std::string& text) { return Json::parse(text, "config.json"); }
+
+text::DecoderConfig read_text(const std::string& text, const std::string& type) {
+  return text::read_decoder_config(parse(text), text::decoder_type(type, "model_type"));
+}
+
+Checkpoint checkpoint_of(const std::string& config) { return {"here", "", parse(config), Json()}; }
+
+// llava-hf/llava-1.5-7b-hf leaves out what equals LlamaConfig's defaults.
+TEST(Config, ReadsTheReleasedLlava) {
+  const auto checkpoint = checkpoint_of(R"({
+    "model_type": "llava", "image_token_index": 32000, "tie_word_embeddings": false,
+    "text_config": {"_name_or_path": "lmsys/vicuna-7b-v1.5", "max_position_embeddings": 4096,
+      "model_type": "llama", "rms_norm_eps": 1e-05, "vocab_size": 32064}})");
+  const auto c = llava_decoder_config(checkpoint);
+  EXPECT_EQ(c.hidden_size, 4096);
+  EXPECT_EQ(c.intermediate_size, 11008);
+  EXPECT_EQ(c.num_hidden_layers, 32);
+  EXPECT_EQ(c.vocab_size, 32064);
+  EXPECT_EQ(c.max_position_embeddings, 4096);
+  EXPECT_FLOAT_EQ(c.rms_norm_eps, 1e-5f);
+  EXPECT_EQ(c.attention.num_attention_heads, 32);
+  EXPECT_EQ(c.attention.num_key_value_heads, 32);
+  EXPECT_EQ(c.attention.head_dim, 128);
+  EXPECT_EQ(c.attention.qkv_bias, nn::Linear::Bias::kNone);
+  EXPECT_EQ(c.tie_word_embeddings, false);
+  EXPECT_EQ(read_text_limits(checkpoint).vocab_size, 32064);
+  EXPECT_EQ(read_text_limits(checkpoint).context_length, 4096);
+}
+
+TEST(Config, FillsInEachTypesDefaults) {
+  const auto qwen2 = read_text("{}", "qwen2");
+  EXPECT_EQ(qwen2.vocab_size, 151936);
+  EXPECT_EQ(qwen2.intermediate_size, 22016);
+  EXPECT_EQ(qwen2.attention.num_key_value_heads, 32);
+  EXPECT_EQ(qwen2.max_position_embeddings, 32768);
+  EXPECT_EQ(qwen2.attention.qkv_bias, nn::Linear::Bias::kPresent);
+  EXPECT_EQ(qwen2.attention.o_bias, nn::Linear::Bias::kNone);
+  const auto mistral = read_text("{}", "mistral");
+  EXPECT_EQ(mistral.intermediate_size, 14336);
+  EXPECT_EQ(mistral.attention.num_key_value_heads, 8);
+  EXPECT_EQ(mistral.max_position_embeddings, 131072);
+  EXPECT_EQ(read_text("{}", "llama").max_position_embeddings, 2048);
+  EXPECT_EQ(read_text(R"({"num_attention_heads": 8})", "llama").attention.num_key_value_heads, 8);
+  EXPECT_EQ(read_text(R"({"num_key_value_heads": null})", "mistral").attention.num_key_value_heads,
+            32);
+}
+
+TEST(Config, ReadsVisionConfigsOfReleasedLlavas) {
+  const auto large = vision::read_vit_config(parse(R"({
+    "hidden_size": 1024, "image_size": 336, "intermediate_size": 4096,
+    "model_type": "clip_vision_model", "num_attention_heads": 16, "num_hidden_layers": 24,
+    "patch_size": 14, "projection_dim": 768, "vocab_size": 32000})"));
+  EXPECT_EQ(large.hidden_size, 1024);
+  EXPECT_EQ(large.num_channels, 3);
+  EXPECT_EQ(large.hidden_act, kernels::Gelu::kQuick);
+  EXPECT_TRUE(large.has_class_row);
+  const auto siglip = vision::read_vit_config(parse(R"({"model_type": "siglip_vision_model"})"));
+  EXPECT_EQ(siglip.hidden_size, 768);
+  EXPECT_EQ(siglip.patch_size, 16);
+  EXPECT_EQ(siglip.hidden_act, kernels::Gelu::kTanh);
+  EXPECT_FALSE(siglip.has_class_row);
+  EXPECT_EQ(vision::read_vit_config(parse(R"({"model_type": "clip_vision_model"})")).patch_size,
+            32);
+  EXPECT_ERROR(vision::read_vit_config(parse(R"({"model_type": "vit"})")), ErrorKind::kUnsupported,
+               "clip_vision_model or siglip_vision_model but got 'vit'");
+}
+
+// What fine-tunes of Qwen2-VL-7B write.
+TEST(Config, ReadsQwen2VlFineTunes) {
+  const auto tower = vision::read_qwen2_vl_tower_config(
+      parse(R"({"in_chans": 3, "model_type": "qwen2_vl", "spatial_patch_size": 14})"));
+  EXPECT_EQ(tower.depth, 32);
+  EXPECT_EQ(tower.embed_dim, 1280);
+  EXPECT_EQ(tower.hidden_size, 3584);
+  EXPECT_EQ(tower.num_heads, 16);
+  EXPECT_EQ(tower.mlp_dim, 5120);
+  EXPECT_EQ(tower.patch_size, 14);
+  const std::string sizes = R"("hidden_size": 3584, "intermediate_size": 18944,
+    "num_attention_heads": 28, "num_hidden_layers": 28, "num_key_value_heads": 4,
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}, "vocab_size": 152064)";
+  for (const auto& config :
+       {"{\"model_type\": \"qwen2_vl\", " + sizes + "}",
+        "{\"model_type\": \"qwen2_vl\", \"text_config\": {\"model_type\": \"qwen2_vl_text\"}, " +
+            sizes + "}",
+        "{\"model_type\": \"qwen2_vl\", \"text_config\": {" + sizes + "}}"}) {
+    const auto c = qwen2_vl_decoder_config(checkpoint_of(config));
+    EXPECT_EQ(c.num_hidden_layers, 28) << config;
+    EXPECT_EQ(c.attention.num_key_value_heads, 4) << config;
+    EXPECT_EQ(c.max_position_embeddings, 32768) << config;
+    EXPECT_EQ(c.rope.axes(), 3) << config;
+    EXPECT_EQ(c.tie_word_embeddings, std::nullopt) << config;
+  }
+  EXPECT_ERROR(qwen2_vl_decoder_config(checkpoint_of(R"({"model_type": "qwen2_vl"})")),
+               ErrorKind::kInvalidData, "'rope_scaling.mrope_section'");
+}
+
+using Windows = std::vector<int>;
+
+TEST(Config, MistralSlidesInEveryLayerUnlessNull) {
+  const std::string layers = R"("num_hidden_layers": 3)";
+  EXPECT_EQ(read_text("{" + layers + "}", "mistral").sliding_windows, Windows({4096, 4096, 4096}));
+  EXPECT_EQ(read_text(R"({"sliding_window": 7, )" + layers + "}", "mistral").sliding_windows,
+            Windows({7, 7, 7}));
+  EXPECT_EQ(read_text(R"({"sliding_window": null, )" + layers + "}", "mistral").sliding_windows,
+            Windows({0, 0, 0}));
+  EXPECT_EQ(
+      read_text(R"({"sliding_window": 7, "use_sliding_window": true, )" + layers + "}", "llama")
+          .sliding_windows,
+      Windows({0, 0, 0}));
+}
+
+TEST(Config, Qwen2SlidesFromALayerOnOrByType) {
+  const auto windows = [](const std::string& keys) {
+    return read_text(R"({"num_hidden_layers": 3, "sliding_window": 7, )" + keys + "}", "qwen2")
+        .sliding_windows;
+  };
+  EXPECT_EQ(windows(R"("use_sliding_window": false, "max_window_layers": 1)"), Windows({0, 0, 0}));
+  EXPECT_EQ(windows(R"("use_sliding_window": true)"), Windows({0, 0, 0}));
+  EXPECT_EQ(windows(R"("use_sliding_window": true, "max_window_layers": 1)"), Windows({0, 7, 7}));
+  EXPECT_EQ(windows(R"("use_sliding_window": true, "max_window_layers": 0, "layer_types":
+      ["full_attention", "sliding_attention", "full_attention"])"),
+            Windows({0, 7, 0}));
+  EXPECT_ERROR(windows(R"("use_sliding_window": true, "layer_types": ["full_attention"])"),
+               ErrorKind::kInvalidData, "one entry a layer at 'layer_types'");
+  EXPECT_ERROR(windows(R"("use_sliding_window": true, "layer_types": ["a", "b", "c"])"),
+               ErrorKind::kUnsupported, "at 'layer_types[0]' but got 'a'");
+}
+
+TEST(Config, TiesWhereEitherConfigSaysSo) {
+  const auto tied = [](const std::string& config) { return tie_word_embeddings(parse(config)); };
+  EXPECT_EQ(tied("{}"), std::nullopt);
+  EXPECT_EQ(tied(R"({"tie_word_embeddings": null})"), std::nullopt);
+  EXPECT_EQ(tied(R"({"tie_word_embeddings": false})"), false);
+  EXPECT_EQ(tied(R"({"text_config": {"tie_word_embeddings": true}})"), true);
+  EXPECT_EQ(tied(R"({"tie_word_embeddings": false,
+                     "text_config": {"tie_word_embeddings": true}})"),
+            true);
+}
+
+TEST(Config, RefusesDecodersThatWouldAnswerWrongly) {
+  EXPECT_ERROR(read_text(R"({"hidden_act": "gelu"})", "llama"), ErrorKind::kUnsupported,
+               "expected silu at 'hidden_act' but got 'gelu'");
+  EXPECT_ERROR(read_text(R"({"rms_norm_eps": -1e-6})", "llama"), ErrorKind::kInvalidData,
+               "above 0 at 'rms_norm_eps'");
+  EXPECT_ERROR(read_text(R"({"rope_theta": 0})", "llama"), ErrorKind::kInvalidData,
+               "above 0 at 'rope_theta'");
+  EXPECT_ERROR(text::decoder_type("gpt2", "text_config.model_type"), ErrorKind::kUnsupported,
+               "expected text_config.model_type among llama, mistral, qwen2 but got 'gpt2'");
+}
+
+TEST(Config, RefusesSizesOutOfRangeByKey) {
+  const auto decoder = [](const std::string& key, const std::string& value) {
+    EXPECT_ERROR(read_text(fmt::format(R"({{"{}": {}}})", key, value), "llama"),
+                 ErrorKind::kInvalidData, "'" + key + "'");
+  };
+  for (const char* key :
+       {"hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size",
+        "num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings"}) {
+    for (const char* value : {"0", "-16", "2147483647", "3.5", "\"8\""}) decoder(key, value);
+  }
+  decoder("num_hidden_layers", "1025");
+  decoder("num_hidden_layers", "1000000");
+  EXPECT_ERROR(read_text(R"({"head_dim": 16777216})", "llama"), ErrorKind::kInvalidData,
+               "attention heads of at most 268435456 values but got 32 x 16777216");
+  EXPECT_ERROR(read_text(R"({"num_key_value_heads": 5})", "llama"), ErrorKind::kInvalidData,
+               "'num_attention_heads' to be a multiple of 'num_key_value_heads'");
+}
+
+TEST(Config, RefusesTowersOutOfRangeByKey) {
+  const auto vit = [](const std::string& key, const std::string& value) {
+    EXPECT_ERROR(vision::read_vit_config(parse(fmt::format(R"({{"{}": {}}})", key, value))),
+                 ErrorKind::kInvalidData, "'" + key + "'");
+  };
+  for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers", "image_size",
+                          "num_attention_heads", "patch_size", "num_channels"}) {
+    for (const char* value : {"0", "-3", "2147483647"}) vit(key, value);
+  }
+  vit("num_hidden_layers", "268435456");
+  vit("patch_size", "1048576");
+  vit("patch_size", "225");  // more than the picture
+  vit("layer_norm_eps", "0");
+  const auto tower = [](const std::string& key, const std::string& value) {
+    EXPECT_ERROR(
+        vision::read_qwen2_vl_tower_config(parse(fmt::format(R"({{"{}": {}}})", key, value))),
+        ErrorKind::kInvalidData, "'" + key + "'");
+  };
+  for (const char* key :
+       {"depth", "embed_dim", "hidden_size", "num_heads", "in_channels", "in_chans", "patch_size",
+        "temporal_patch_size", "spatial_merge_size", "mlp_ratio"}) {
+    for (const char* value : {"0", "-2", "2147483647"}) tower(key, value);
+  }
+  tower("depth", "1025");
+  tower("mlp_ratio", "1e300");
+  tower("patch_size", "1048576");
+  tower("patch_size", "134217728");
+}
+
+}  // namespace
+}  // namespace fovea::models
