@@ -86,4 +86,36 @@ mod tests {
         assert!(parse(b"").is_err());
         assert!(parse(&[255; 8]).is_err());
     }
+
+    fn refuses(header: &str, data: usize) {
+        assert!(parse(&file(header, data)).is_err(), "{header}");
+    }
+
+    #[test]
+    fn refuses_offsets_that_wrap_or_leave_the_file() {
+        refuses(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[18446744073709551608,0]}}"#, 8);
+        refuses(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, 8);
+        refuses(r#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}"#, 8);
+        refuses(r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, 8);
+    }
+
+    #[test]
+    fn refuses_shapes_that_are_no_sizes() {
+        refuses(r#"{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, 8);
+        refuses(r#"{"a":{"dtype":"F32","shape":[2.5],"data_offsets":[0,8]}}"#, 8);
+        refuses(r#"{"a":{"dtype":"F32","shape":2,"data_offsets":[0,8]}}"#, 8);
+    }
+
+    #[test]
+    fn refuses_bytes_of_two_tensors_or_of_none() {
+        let tensor = |name: &str, begin: usize| {
+            let end = begin + 8;
+            format!(r#""{name}":{{"dtype":"F32","shape":[2],"data_offsets":[{begin},{end}]}}"#)
+        };
+        let both = |second: usize| format!("{{{},{}}}", tensor("a", 0), tensor("b", second));
+        assert!(parse(&file(&both(8), 16)).is_ok());
+        refuses(&both(4), 12); // overlap
+        refuses(&both(12), 20); // a gap
+        refuses(&both(8), 20); // trailing bytes
+    }
 }
