@@ -9,6 +9,7 @@
 #include <exception>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "cli/commands.h"
 
 namespace {
@@ -67,13 +68,13 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return program.exit(help);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "fovea: %s\n", sentence_of(program, error).c_str());
+    std::fprintf(stderr, "fovea: %s\n", fovea::printable(sentence_of(program, error)).c_str());
     return kUsageError;
   } catch (const fovea::Error& error) {
-    std::fprintf(stderr, "fovea: %s\n", error.what());
+    std::fprintf(stderr, "fovea: %s\n", fovea::printable(error.what()).c_str());
     return fovea::exit_code(error.kind());
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "fovea: internal error: %s\n", error.what());
+    std::fprintf(stderr, "fovea: internal error: %s\n", fovea::printable(error.what()).c_str());
     return kOurFault;
   }
 }
