@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from parity_cases import test_picture, two_turns, user, write_case
@@ -134,6 +135,7 @@ def cases():
         "two_turns": ("hf-f32", two_turns, one),
         "one_picture_bf16": ("mlx-bf16", user, one),
         "one_picture_4bit": ("mlx-4bit", user, one),
+        "one_picture_untied": ("mlx-f16-untied", user, one),
     }
 
 
@@ -154,6 +156,11 @@ def main(root):
         q_group_size=64,
         q_bits=4,
     )
+    config = {**config, "tie_word_embeddings": False, "num_hidden_layers": 1}
+    config["vision_config"] = {**config["vision_config"], "depth": 1}
+    with tempfile.TemporaryDirectory() as scratch:
+        write_hugging_face(Path(scratch) / "hf", config, files, to_hf_name, SEED)
+        write_mlx(Path(scratch) / "hf", checkpoints / "mlx-f16-untied", dtype="float16")
     for name, (checkpoint, ask, pictures) in cases().items():
         write_case(folder, checkpoint, name, ask, pictures, SEED)
 
