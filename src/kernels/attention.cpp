@@ -66,6 +66,8 @@ class Pieces {
 
   int count() const { return (stretch_.rows + row_cut_ - 1) / row_cut_ * heads_.key * groups_; }
 
+  int queries() const { return row_cut_ * group_cut_; }  // of the largest
+
   template <class T>
   isa::AttentionRows piece(int i, const float* q, const T* k, const T* v, float* out) const {
     i = count() - 1 - i;
@@ -108,6 +110,31 @@ float* scratch_of(size_t floats) {
   return memory.data() + (64 - past) / sizeof(float) % 16;
 }
 
+// One row in splits of its history, each with all heads, so that memory is read as it lies.
+template <class Piece>
+void attend_splits(int pieces, int queries, Piece piece_of) {
+  const isa::AttentionRows any = piece_of(0);
+  const int dim = any.head_dim;
+  const int first = any.window > 0 ? std::max(0, any.last_key - any.window) / isa::kSplit : 0;
+  const int splits = (any.last_key + isa::kSplit - 1) / isa::kSplit - first;
+  const size_t size = queries * isa::part_floats(dim);
+  thread_local std::vector<float> memory;
+  memory.resize(size * pieces * splits);
+  float* const parts = memory.data();
+  parallel_for(pieces * splits, 1, [&](int begin, int end) {
+    for (int i = begin; i < end; ++i) {
+      isa::table().attend_split(piece_of(i % pieces), first + i / pieces,
+                                scratch_of(isa::attend_floats(dim)), parts + i * size);
+    }
+  });
+  parallel_for(pieces, 1, [&](int begin, int end) {
+    for (int i = begin; i < end; ++i) {
+      isa::table().merge_splits(piece_of(i), parts + i * size, pieces * size, splits,
+                                scratch_of(isa::attend_floats(dim)));
+    }
+  });
+}
+
 template <class T>
 void run_attention(const Work& work, const Arrays& in, float* out) {
   const Floats q(in[0]);
@@ -118,14 +145,19 @@ void run_attention(const Work& work, const Arrays& in, float* out) {
   const size_t floats = work.bf16 ? isa::attend_bf16_floats(dim) : isa::attend_floats(dim);
   for (const auto& stretch : work.stretches) {
     const Pieces pieces(work.heads, stretch, work.bf16 ? isa::kFlashQueries : isa::kQueries);
+    const auto piece_of = [&](int i) {
+      auto rows = pieces.piece(i, q.data(), k.data(), v.data(), out);
+      rows.window = work.options.window;
+      rows.scale = work.options.scale;
+      rows.softcap = work.options.softcap;
+      return rows;
+    };
+    if (!work.bf16 && stretch.rows == 1 && stretch.keys_seen > isa::kSplit) {
+      attend_splits(pieces.count(), pieces.queries(), piece_of);
+      continue;
+    }
     parallel_for(pieces.count(), 1, [&](int begin, int end) {
-      for (int i = begin; i < end; ++i) {
-        auto rows = pieces.piece(i, q.data(), k.data(), v.data(), out);
-        rows.window = work.options.window;
-        rows.scale = work.options.scale;
-        rows.softcap = work.options.softcap;
-        attend(rows, scratch_of(floats));
-      }
+      for (int i = begin; i < end; ++i) attend(piece_of(i), scratch_of(floats));
     });
   }
 }

@@ -5,9 +5,11 @@
 // Error(kInvalidData). Engine thread only.
 //
 // Two numerics. Exact: float32 throughout, over keys and values that may be stored in bfloat16,
-// with the same bits on every instruction set. Products in bfloat16: queries, keys, values and
-// softmax weights are rounded to bfloat16 and summed in float32, within 2e-2 of the largest value;
-// only where the processor has such instructions and numerics.h allows it, exact elsewhere.
+// with the same bits on every instruction set; sums begin anew every 256 keys and are merged in
+// order, so that threads can share the history of one row. Products in bfloat16: queries, keys,
+// values and softmax weights are rounded to bfloat16 and summed in float32, within 2e-2 of the
+// largest value; only where the processor has such instructions and numerics.h allows it, exact
+// elsewhere.
 //
 // Legend: T query rows, C capacity of a key buffer, H heads, K key/value heads, D head size.
 #pragma once

@@ -56,13 +56,33 @@ TEST(Attention, MatchesTheFallbackOverBfloat16) {
 TEST(Attention, RowsOfAnAnswerAreExactOverBfloat16) {
   for (const int heads : {1, 2, 8, 60}) {
     const auto q = random({3, heads, 40});
-    const auto k = random({100, heads > 2 ? 2 : 1, 40}, mx::bfloat16);
-    const auto v = random({100, heads > 2 ? 2 : 1, 40}, mx::bfloat16);
+    const auto k = random({700, heads > 2 ? 2 : 1, 40}, mx::bfloat16);
+    const auto v = random({700, heads > 2 ? 2 : 1, 40}, mx::bfloat16);
     const auto wide = [](const mx::array& x) { return mx::astype(x, mx::float32); };
-    AttentionOptions options = kPlain;
-    const auto exact = causal_attention(q, wide(k), wide(v), 90, options);
-    options.decode = true;
-    expect_equal_bits(causal_attention(q, k, v, 90, options), exact, fmt::format("{}", heads));
+    for (auto options : {kPlain, kWindowed, AttentionOptions{0.3f, 400, 0}}) {
+      const auto exact = causal_attention(q, wide(k), wide(v), 690, options);
+      options.decode = true;
+      const auto what = fmt::format("{} heads window {}", heads, options.window);
+      expect_equal_bits(causal_attention(q, k, v, 690, options), exact, what);
+      for (const int row : {0, 1, 2}) {
+        const auto alone = causal_attention(rows(q, row, row + 1), k, v, 690 + row, options);
+        expect_equal_bits(alone, rows(exact, row, row + 1), what + fmt::format(" row {}", row));
+      }
+    }
+  }
+}
+
+TEST(Attention, LongHistoriesMatchTheFallback) {
+  const auto q = random({2, 6, 64});
+  for (const auto dtype : {mx::float32, mx::bfloat16}) {
+    const auto k = random({1300, 2, 64}, dtype);
+    const auto v = random({1300, 2, 64}, dtype);
+    for (const int window : {0, 600}) {
+      const AttentionOptions options{0.125f, window, 0, true};
+      expect_matches_fallback([&] { return causal_attention(q, k, v, 1298, options); }, "two rows");
+      expect_matches_fallback([&] { return causal_attention(rows(q, 0, 1), k, v, 1298, options); },
+                              "one row");
+    }
   }
 }
 
@@ -113,6 +133,15 @@ TEST(Attention, ChunkingDoesNotChangeBits) {
   const auto v = random({150, 2, 40});
   for (const auto& options : {kPlain, kWindowed, kCapped}) {
     expect_chunks_alike(q, k, v, options, {1, 2, 3, 7, 64, 100});
+  }
+}
+
+TEST(Attention, ChunkingDoesNotChangeBitsOfLongHistories) {
+  const auto q = random({600, 4, 24});
+  const auto k = random({600, 2, 24});
+  const auto v = random({600, 2, 24});
+  for (const auto& options : {kPlain, AttentionOptions{0.3f, 300, 0}}) {
+    expect_chunks_alike(q, k, v, options, {1, 7, 256, 300});
   }
 }
 

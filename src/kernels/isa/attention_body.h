@@ -1,7 +1,9 @@
 // Part of body.h: online softmax over blocks of keys at absolute positions. A block's keys and
 // values, unpacked to floats, meet all queries before the next block; queries go through in tiles
 // of 3. Each query's sums run over its own keys in rising order, and its scores are summed as a
-// product of rows is (8 lanes), so its bits are the same in any tile and on any registers.
+// product of rows is (8 lanes), so its bits are the same in any tile and on any registers. Sums
+// begin anew every kSplit keys and are merged in rising order, so that threads can share the
+// history of one row.
 
 // One query's softmax so far: `sum` and its sums over values are relative to exp(peak).
 struct Softmax {
@@ -21,6 +23,7 @@ struct AttendScratch {
   float* sums;    // [queries][columns]
   float* k;       // [kKeyBlock / 2][columns / 8][2][8]: pairs of keys side by side
   float* v;       // [kKeyBlock][columns]
+  float* totals;  // [queries][part_floats(D)]
 
   AttendScratch(float* memory, int head_dim) {
     columns = (head_dim + kLanes16 - 1) / kLanes16 * kLanes16;
@@ -29,6 +32,7 @@ struct AttendScratch {
     sums = q + kQueries * columns;
     k = sums + kQueries * columns;
     v = k + kKeyBlock * columns;
+    totals = v + kKeyBlock * columns;
   }
 };
 
@@ -190,20 +194,35 @@ void attend_tile(const AttentionRows& a, const AttendScratch& s, int query, int 
   add_block<R>(a, s, rows, s.sums + query * s.columns);
 }
 
-void attend(const AttentionRows& a, float* memory) {
-  const AttendScratch s(memory, a.head_dim);
+int64_t query_at(const AttentionRows& a, int t) {
+  return t / a.group * a.q_stride + t % a.group * a.head_dim;
+}
+
+// The queries, and which keys each sees.
+void begin_rows(const AttentionRows& a, const AttendScratch& s, Softmax* rows) {
   const int queries = a.rows * a.group;
-  const auto at = [&](int t) { return t / a.group * a.q_stride + t % a.group * a.head_dim; };
-  Softmax rows[kQueries];
   // Zeros behind the end of a head add nothing to a sum.
-  std::fill(s.q, s.k, 0.0f);
+  std::fill(s.q, s.q + queries * s.columns, 0.0f);
   for (int t = 0; t < queries; ++t) {
     rows[t].last = a.last_key + t / a.group * a.key_step;
     rows[t].first = a.window > 0 ? std::max(0, rows[t].last - a.window) : 0;
-    std::copy(a.q + at(t), a.q + at(t) + a.head_dim, s.q + t * s.columns);
+    std::copy(a.q + query_at(a, t), a.q + query_at(a, t) + a.head_dim, s.q + t * s.columns);
   }
-  const int last = rows[queries - 1].last;
-  for (int first = rows[0].first / kKeyBlock * kKeyBlock; first < last; first += kKeyBlock) {
+}
+
+// One split's sums over values, then its peak and its sum of weights (0 for a query that sees no
+// key of it), for each query at parts + t * part_floats(D).
+void attend_keys(const AttentionRows& a, const AttendScratch& s, int split, Softmax* rows,
+                 float* parts) {
+  const int queries = a.rows * a.group;
+  std::fill(s.sums, s.sums + queries * s.columns, 0.0f);
+  for (int t = 0; t < queries; ++t) {
+    rows[t].peak = -std::numeric_limits<float>::infinity();
+    rows[t].sum = 0;
+  }
+  const int last = std::min((split + 1) * kSplit, rows[queries - 1].last);
+  int first = std::max(split * kSplit, rows[0].first / kKeyBlock * kKeyBlock);
+  for (; first < last; first += kKeyBlock) {
     const int keys = std::min(kKeyBlock, last - first);
     a.kv_dtype == Float::kF32 ? unpack_block<float>(a, s, first, keys)
                               : unpack_block<uint16_t>(a, s, first, keys);
@@ -213,7 +232,67 @@ void attend(const AttentionRows& a, float* memory) {
     if (queries - t == 1) attend_tile<1>(a, s, t, first, keys, rows + t);
   }
   for (int t = 0; t < queries; ++t) {
-    const float* sums = s.sums + t * s.columns;
-    for (int d = 0; d < a.head_dim; ++d) a.out[at(t) + d] = sums[d] / rows[t].sum;
+    float* part = parts + t * part_floats(a.head_dim);
+    std::copy(s.sums + t * s.columns, s.sums + (t + 1) * s.columns, part);
+    part[s.columns] = rows[t].peak;
+    part[s.columns + 1] = rows[t].sum;
+  }
+}
+
+void merge_part(const float* part, int columns, float* total) {
+  if (part[columns + 1] == 0) return;
+  if (total[columns + 1] == 0) {
+    std::copy(part, part + columns + 2, total);
+    return;
+  }
+  const float peak = std::max(total[columns], part[columns]);
+  float older[kLanes];
+  float newer[kLanes];
+  exp_vec(Vec::set1(total[columns] - peak)).store(older);
+  exp_vec(Vec::set1(part[columns] - peak)).store(newer);
+  for (int d = 0; d < columns; d += kLanes16) {
+    const Vec16 shrunk = Vec16::load(total + d) * Vec16::set1(older[0]);
+    (shrunk + Vec16::load(part + d) * Vec16::set1(newer[0])).store(total + d);
+  }
+  total[columns + 1] = total[columns + 1] * older[0] + part[columns + 1] * newer[0];
+  total[columns] = peak;
+}
+
+void write_row(const AttentionRows& a, int t, const float* total, int columns) {
+  float* out = a.out + query_at(a, t);
+  for (int d = 0; d < a.head_dim; ++d) out[d] = total[d] / total[columns + 1];
+}
+
+void attend(const AttentionRows& a, float* memory) {
+  const AttendScratch s(memory, a.head_dim);
+  const int queries = a.rows * a.group;
+  const int size = static_cast<int>(part_floats(a.head_dim));
+  Softmax rows[kQueries];
+  begin_rows(a, s, rows);
+  float* parts = s.totals + kQueries * size;
+  std::fill(s.totals, parts, 0.0f);
+  const int last = rows[queries - 1].last;
+  for (int split = rows[0].first / kSplit; split * kSplit < last; ++split) {
+    attend_keys(a, s, split, rows, parts);
+    for (int t = 0; t < queries; ++t) merge_part(parts + t * size, s.columns, s.totals + t * size);
+  }
+  for (int t = 0; t < queries; ++t) write_row(a, t, s.totals + t * size, s.columns);
+}
+
+void attend_split(const AttentionRows& a, int split, float* memory, float* parts) {
+  const AttendScratch s(memory, a.head_dim);
+  Softmax rows[kQueries];
+  begin_rows(a, s, rows);
+  attend_keys(a, s, split, rows, parts);
+}
+
+void merge_splits(const AttentionRows& a, const float* parts, size_t stride, int splits,
+                  float* memory) {
+  const AttendScratch s(memory, a.head_dim);
+  const size_t size = part_floats(a.head_dim);
+  for (int t = 0; t < a.rows * a.group; ++t) {
+    std::fill(s.totals, s.totals + size, 0.0f);
+    for (int i = 0; i < splits; ++i) merge_part(parts + i * stride + t * size, s.columns, s.totals);
+    write_row(a, t, s.totals, s.columns);
   }
 }

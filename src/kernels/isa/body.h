@@ -45,6 +45,8 @@ constexpr Table make_table(std::string_view name) {
   table.rms_norm = rms_norm;
   table.layer_norm = layer_norm;
   table.attend = attend;
+  table.attend_split = attend_split;
+  table.merge_splits = merge_splits;
   table.round_to_bf16 = round_to_bf16;
   table.rotate = rotate;
   table.swiglu = swiglu;

@@ -80,6 +80,12 @@ struct Table {
   // Online softmax over blocks of kKeyBlock keys from key 0, in float32. `scratch` has
   // attend_floats(D).
   void (*attend)(const AttentionRows& rows, float* scratch) = nullptr;
+  // The same in two steps, for threads that share the history of few rows: one split of it into
+  // parts, part_floats(D) for each query; then the parts of `splits` splits, `stride` floats apart.
+  void (*attend_split)(const AttentionRows& rows, int split, float* scratch,
+                       float* parts) = nullptr;
+  void (*merge_splits)(const AttentionRows& rows, const float* parts, size_t stride, int splits,
+                       float* scratch) = nullptr;
   // The same with queries, keys, values and weights rounded to bfloat16, and bits of its own; null
   // where that is no faster. `scratch` has attend_bf16_floats(D) at a multiple of 64 bytes.
   void (*attend_bf16)(const AttentionRows& rows, float* scratch) = nullptr;
@@ -105,9 +111,12 @@ inline constexpr int kLanes16 = 16;
 inline constexpr int kQueries = 24;
 inline constexpr int kFlashQueries = 192;
 inline constexpr int kKeyBlock = 64;
+inline constexpr int kSplit = 256;  // keys after which the exact sums begin anew
+constexpr size_t part_floats(int head_dim) {
+  return size_t((head_dim + kLanes16 - 1) / kLanes16 + 1) * kLanes16;
+}
 constexpr size_t attend_floats(int head_dim) {
-  const int columns = (head_dim + kLanes16 - 1) / kLanes16 * kLanes16;
-  return size_t(3 * kKeyBlock) + size_t(2 * (kKeyBlock + kQueries)) * columns;
+  return size_t(3 * kKeyBlock) + size_t(2 * kKeyBlock + 4 * kQueries) * part_floats(head_dim);
 }
 constexpr size_t attend_bf16_floats(int head_dim) {
   constexpr size_t kPerElement = 64 + 64 + kFlashQueries / 2 + kFlashQueries;

@@ -203,7 +203,7 @@ TEST(Isa, ElementwiseLoopsHaveTheSameBits) {
 
 TEST(Isa, AttentionHasTheSameBits) {
   SKIP_WITHOUT_OTHERS();
-  constexpr int keys = 150;
+  constexpr int keys = 2 * kSplit + 50;
   for (const int d : {20, 64}) {
     const auto q = random_floats(static_cast<size_t>(7) * 3 * d);
     const auto k = random_floats(static_cast<size_t>(keys) * d);
@@ -219,7 +219,7 @@ TEST(Isa, AttentionHasTheSameBits) {
     rows.head_dim = d;
     rows.last_key = keys - 6;
     rows.key_step = 1;
-    rows.window = 100;
+    rows.window = kSplit + 70;
     rows.softcap = 3;
     std::vector<float> scratch(attend_floats(d));
     std::vector<float> a(q.size()), b(q.size());
