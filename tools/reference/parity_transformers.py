@@ -229,11 +229,15 @@ CASES = {
 
 
 def write_weights(model, dtype, folder):
+    """Leaves the model with the values that the file holds, and with its rotary table as it was."""
     if dtype is None:
         write_quantised(model, folder)
         return
-    model.to(dtype).save_pretrained(folder)
-    model.float()
+    rounded = {name: value.to(dtype) for name, value in model.state_dict().items()}
+    low = LlavaForConditionalGeneration(model.config).to(dtype)
+    low.load_state_dict(rounded)
+    low.save_pretrained(folder)
+    model.load_state_dict({name: value.float() for name, value in rounded.items()})
 
 
 def write_case(root, name, make_config, dtype, base):
