@@ -103,8 +103,7 @@ TEST(ChatTemplate, EndlessInstructionsAndOutputAreErrors) {
       "{% set n = namespace(x=[]) %}{% for a in range(9999) %}{% for b in range(99) %}"
       "{% set n.x = [n.x] %}{% endfor %}{% endfor %}";
   EXPECT_ERROR(ChatTemplate(deep).render(context("{}")), ErrorKind::kInvalidData, "fuel");
-  const char* wide =
-      "{% set x = 'x' * 1000000 %}{% for a in range(9999) %}{{ x }}{% endfor %}";
+  const char* wide = "{% set x = 'x' * 1000000 %}{% for a in range(9999) %}{{ x }}{% endfor %}";
   EXPECT_ERROR(ChatTemplate(wide).render(context("{}")), ErrorKind::kInvalidData, "bytes of text");
   EXPECT_EQ(ChatTemplate("{{ 'abc'.count('') }}").render(context("{}")), "4");
 }

@@ -73,11 +73,11 @@ TEST(Resample, FitsAPictureIntoABox) {
     EXPECT_EQ(fitted(picture, box), expected)
         << picture.width << "x" << picture.height << " into " << box.width << "x" << box.height;
   };
-  fits({640, 480}, {64, 64}, {64, 48});    // one value: a square
+  fits({640, 480}, {64, 64}, {64, 48});  // one value: a square
   fits({480, 640}, {64, 64}, {48, 64});
   fits({640, 480}, {320, 100}, {133, 100});  // two: width, height
   fits({640, 480}, {100, 320}, {100, 75});
-  fits({10, 20}, {100, 100}, {50, 100});   // grows
+  fits({10, 20}, {100, 100}, {50, 100});  // grows
   fits({64, 64}, {64, 64}, {64, 64});
   fits({7, 3}, {5, 5}, {5, 2});
   fits({1, 10000}, {224, 224}, {1, 224});  // a sliver keeps a pixel

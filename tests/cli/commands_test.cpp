@@ -381,7 +381,7 @@ TEST(BadInput, FlagsOutOfRange) {
   refused({"--dance"}, "[generate] expected flags that --help lists but got '--dance'");
   expect_refused({"generate"}, "--prompt or --image");
   expect_refused({"prompt"}, "[prompt] expected --messages but got none");
-  expect_refused({"dance"}, "[fovea] expected a subcommand (generate, prompt");
+  expect_refused({"dance"}, "[fovea] expected a subcommand (doctor, generate, prompt");
   expect_refused({"dance"}, "but got 'dance'");
   expect_refused(std::vector<std::string>(), "but got none");
 }
@@ -514,7 +514,7 @@ TEST(BadInput, WeightsThatDoNotFit) {
   expect_refused(with_model(changed.path(), {}),
                  "expected no tensor 'language_model.model.layers.1.");
   with("\"intermediate_size\": 128", "\"intermediate_size\": 96");
-  expect_refused(with_model(changed.path(), {}), "as [96, 64] but got bfloat16 [128, 64]");
+  expect_refused(with_model(changed.path(), {}), "as floating-point [96, 64] but got bfloat16 [128, 64]");
   with("\"num_attention_heads\": 4", "\"num_attention_heads\": 7");
   expect_refused(with_model(changed.path(), {}), "multiple");
 }
