@@ -71,25 +71,36 @@ mx::array make_op(Op op, Arrays inputs) {
 
 template <class T>
 Elements<T>::Elements(const mx::array& a) {
-  if (a.flags().row_contiguous) {
+  if (a.flags().row_contiguous || a.size() == 0) {
     data_ = a.data<T>();
     return;
   }
-  copy_.resize(a.size());
-  std::vector<int> index(a.ndim(), 0);
-  const T* base = a.data<T>();
-  for (T& value : copy_) {
-    int64_t at = 0;
-    for (size_t axis = 0; axis < index.size(); ++axis) at += index[axis] * a.strides()[axis];
-    value = base[at];
-    for (size_t axis = index.size(); axis-- > 0;) {
-      if (++index[axis] < a.shape(static_cast<int>(axis))) break;
-      index[axis] = 0;
-    }
+  // The last axes that lie without gaps are copied as one run; most views are columns of a wider
+  // array, so a run is a row.
+  int axis = static_cast<int>(a.ndim());
+  int64_t run = 1;
+  while (axis > 0 && (a.strides()[axis - 1] == run || a.shape(axis - 1) == 1)) {
+    run *= a.shape(--axis);
   }
+  copy_.resize(a.size());
   data_ = copy_.data();
+  const T* base = a.data<T>();
+  const auto start_of = [&](int64_t number) {
+    int64_t at = 0;
+    for (int outer = axis; outer-- > 0;) {
+      at += number % a.shape(outer) * a.strides()[outer];
+      number /= a.shape(outer);
+    }
+    return base + at;
+  };
+  constexpr int64_t kGrain = 16384;  // elements, below which a thread is not worth waking
+  const auto runs = static_cast<int>(static_cast<int64_t>(a.size()) / run);
+  parallel_for(runs, static_cast<int>(std::max<int64_t>(1, kGrain / run)), [&](int begin, int end) {
+    for (int64_t r = begin; r < end; ++r) {
+      std::copy_n(start_of(r), run, copy_.data() + r * run);
+    }
+  });
 }
-
 template class Elements<float>;
 template class Elements<uint16_t>;
 
