@@ -15,67 +15,6 @@ struct Softmax {
   int end = 0;
 };
 
-// What attend() keeps in its scratch, beside the state on its stack.
-struct AttendScratch {
-  int columns;    // D in whole Vec16s, with zeros behind D
-  float* scores;  // [3][kKeyBlock]
-  float* q;       // [queries][columns]
-  float* sums;    // [queries][columns]
-  float* k;       // [kKeyBlock / 2][columns / 8][2][8]: pairs of keys side by side
-  float* v;       // [kKeyBlock][columns]
-  float* totals;  // [queries][part_floats(D)]
-
-  AttendScratch(float* memory, int head_dim) {
-    columns = (head_dim + kLanes16 - 1) / kLanes16 * kLanes16;
-    scores = memory;
-    q = scores + 3 * kKeyBlock;
-    sums = q + kQueries * columns;
-    k = sums + kQueries * columns;
-    v = k + kKeyBlock * columns;
-    totals = v + kKeyBlock * columns;
-  }
-};
-
-// Asks for the row that will be read kAheadBytes of rows later: on its own, the processor's
-// prefetcher stops at the end of every page and misses what lies between the rows of one head.
-template <class T>
-void fetch_ahead(const T* row, int64_t stride, int head_dim) {
-  constexpr int kAheadBytes = 4096;
-  const int bytes = head_dim * int{sizeof(T)};
-  const char* later = reinterpret_cast<const char*>(row + kAheadBytes / bytes * stride);
-  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(later + i);
-}
-
-// Keys [first, first + keys) and their values as floats. T is float, or uint16_t for bfloat16.
-template <class T>
-void unpack_block(const AttentionRows& a, const AttendScratch& s, int first, int keys) {
-  for (int j = 0; j < keys; j += 2) {
-    const T* one = static_cast<const T*>(a.k) + (first + j) * a.kv_stride;
-    const T* two = j + 1 < keys ? one + a.kv_stride : one;  // nobody looks at its scores
-    float* to = s.k + j * s.columns;
-    fetch_ahead(one, a.kv_stride, a.head_dim);
-    fetch_ahead(two, a.kv_stride, a.head_dim);
-    int d = 0;
-    for (; d + kLanes <= a.head_dim; d += kLanes) Vec16::join(one + d, two + d).store(to + 2 * d);
-    if (d == a.head_dim) continue;
-    T tails[2][kLanes] = {};
-    std::copy(one + d, one + a.head_dim, tails[0]);
-    std::copy(two + d, two + a.head_dim, tails[1]);
-    Vec16::join(tails[0], tails[1]).store(to + 2 * d);
-  }
-  for (int j = 0; j < keys; ++j) {
-    const T* value = static_cast<const T*>(a.v) + (first + j) * a.kv_stride;
-    float* to = s.v + j * s.columns;
-    fetch_ahead(value, a.kv_stride, a.head_dim);
-    int d = 0;
-    for (; d + kLanes16 <= a.head_dim; d += kLanes16) Vec16::load(value + d).store(to + d);
-    if (d == a.head_dim) continue;
-    T tail[kLanes16] = {};
-    std::copy(value + d, value + a.head_dim, tail);
-    Vec16::load(tail).store(to + d);
-  }
-}
-
 // Scores of the block's keys for R queries, into scores[r * kKeyBlock + j].
 template <int R>
 void block_scores(const AttentionRows& a, const AttendScratch& s, const float* q, int keys) {

@@ -18,6 +18,8 @@
 
 #include "kernels/isa/elementwise_body.h"
 
+#include "kernels/isa/attention_unpack.h"
+
 #include "kernels/isa/attention_body.h"
 
 // What the processor reaches at best: multiply-adds of registers, enough of them in flight.
