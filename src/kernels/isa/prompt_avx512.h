@@ -183,10 +183,16 @@ void stretch_columns(const PromptStretch& s, int begin, int end, int column) {
   }
 }
 
+// Rows that stay in the first-level cache, beside four columns, while a panel passes from the second.
+int rows_at_once(int vectors) {
+  constexpr int kBytes = 31 * 1024;
+  return std::clamp(kBytes / (vectors * 64) / 6, 1, 8) * 6;
+}
+
 void stretch_panel(const PromptStretch& s, int rows, int columns) {
-  constexpr int kRowBlock = 48;  // 192 KB of activations in the second-level cache
-  for (int begin = 0; begin < rows; begin += kRowBlock) {
-    const int end = std::min(rows, begin + kRowBlock);
+  const int block = rows_at_once(s.vectors);
+  for (int begin = 0; begin < rows; begin += block) {
+    const int end = std::min(rows, begin + block);
     int column = 0;
     for (; column + 4 <= columns; column += 4) stretch_columns<4>(s, begin, end, column);
     for (; column < columns; ++column) stretch_columns<1>(s, begin, end, column);
