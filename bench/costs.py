@@ -31,7 +31,6 @@ class Costs:
         self.config = json.loads((Path(folder) / "config.json").read_text())
         self.text = self.config.get("text_config") or self.config
         self.vision = self.config.get("vision_config", {})
-        self.bits = self.config.get("quantization", {}).get("bits", 0)
         self.tensors = tensors(folder)
         self.file_bytes = sum(p.stat().st_size for p in Path(folder).glob("*.safetensors"))
         heads = self.text["num_attention_heads"]
@@ -41,7 +40,13 @@ class Costs:
 
     def weights(self, name):
         dtype, shape = self.tensors[name]
-        return product(shape) * (32 // self.bits if dtype == "U32" else 1)
+        return product(shape) * 32 // self.bits_of(name) if dtype == "U32" else product(shape)
+
+    def bits_of(self, name):
+        """A weight's own bits where config.json gives its layer some."""
+        quantization = self.config.get("quantization", {})
+        own = quantization.get(name.removesuffix(".weight"))
+        return own["bits"] if isinstance(own, dict) else quantization["bits"]
 
     def language(self):
         return [n for n in self.tensors if n.startswith("language_model.")]
