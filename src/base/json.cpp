@@ -216,6 +216,11 @@ Json Json::as_object() const {
   return *this;
 }
 
+Json Json::optional_object(const std::string& key) const {
+  const Json member = (*this)[key];
+  return member.is_null() ? member : member.as_object();
+}
+
 Json Json::as_list() const {
   if (!is_array()) fail_type("a list");
   return *this;

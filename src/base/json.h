@@ -48,6 +48,8 @@ class Json {
   bool as_bool() const;
   std::string as_string() const;
   Json as_object() const;  // this value
+  // The object at `key`, or null where there is none; another value is an error.
+  Json optional_object(const std::string& key) const;
   Json as_list() const;    // this value
   std::vector<int> as_int_list() const;
   std::vector<float> as_float_list() const;

@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "kernels/isa/isa.h"
+#include "kernels/numerics.h"
 
 namespace fovea::cli {
 namespace {
@@ -26,8 +27,12 @@ void print_isa() {
                     : fmt::format("{} {}", runs ? "runs here:" : "lacks", fmt::join(features, " "))
                           .c_str());
   }
+  const bool exact = kernels::numerics() == kernels::Numerics::kFloat32;
   std::printf("prompt rows: %s\n",
-              chosen.prompt_product ? "bfloat16 products" : "float32 products");
+              chosen.prompt_product && !exact ? "bfloat16 products" : "float32 products");
+  std::printf("decode rows: %s\n", kernels::numerics() == kernels::Numerics::kFast
+                                       ? "8-bit activations beside quantised weights"
+                                       : "as prompt rows (FOVEA_EXACT)");
   std::printf("threads: %d\n", ThreadPool::instance().size());
 }
 

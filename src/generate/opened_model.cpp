@@ -4,6 +4,7 @@
 #include "generate/engine.h"
 #include "kernels/isa/isa.h"
 #include "kernels/memory.h"
+#include "kernels/numerics.h"
 #include "models/model.h"
 
 namespace fovea::generate {
@@ -15,6 +16,7 @@ constexpr size_t kAllocatorCacheBytes = size_t{1} << 30;
 Checkpoint opened(const std::string& model) {
   ThreadPool::instance();
   kernels::isa::table();
+  kernels::numerics();
   kernels::set_allocator_cache(kAllocatorCacheBytes);
   Checkpoint checkpoint = open_checkpoint(model);
   models::require_supported(checkpoint);

@@ -6,13 +6,18 @@
 #include <string_view>
 #include <utility>
 
+#include "base/error.h"
+
 namespace fovea::kernels {
 namespace {
 
 Numerics from_environment() {
   const char* told = std::getenv("FOVEA_EXACT");
   const std::string_view wanted = told ? told : "";
-  return wanted == "1" ? Numerics::kBfloat16 : wanted == "2" ? Numerics::kFloat32 : Numerics::kFast;
+  if (wanted.empty() || wanted == "0") return Numerics::kFast;
+  if (wanted == "1") return Numerics::kBfloat16;
+  if (wanted == "2") return Numerics::kFloat32;
+  fail(ErrorKind::kInvalidArgument, "[FOVEA_EXACT] expected 0, 1 or 2 but got '{}'", wanted);
 }
 
 Numerics& current() {

@@ -3,8 +3,9 @@
 // Prompt rows (of a prompt, or of a picture): weights in bfloat16, or expanded to it, times
 // activations rounded to bfloat16, summed in float32. Decode rows (of a generated token): quantised
 // weights times activations of 8 bits, scaled by group, in exact integers that are summed in
-// float32. Both orders of summation depend on the row's length alone, so a row's bits do not depend
-// on the rows beside it. float32 weights are exact in either. attention.h has its own two.
+// float32. Both orders of summation depend on the row's length and on how the weight is
+// stored, so a row's bits do not depend on the rows beside it. float32 weights are exact in either.
+// attention.h has its own two.
 //
 // Engine thread only.
 #pragma once
@@ -17,7 +18,8 @@ enum class Numerics {
   kFloat32,   // activations and weights as they are: FOVEA_EXACT=2, and what parity tests use
 };
 
-// What products that are built from now on use; the environment decides at first.
+// What products that are built from now on use; the environment decides at first, and another value
+// there than 0, 1 or 2 is Error(kInvalidArgument).
 void set_numerics(Numerics numerics);
 Numerics numerics();
 

@@ -48,9 +48,11 @@ std::vector<int32_t> eos_token_ids(const Checkpoint& checkpoint) {
   for (const Json& source :
        {checkpoint.generation_config, checkpoint.config, checkpoint.config["text_config"]}) {
     const Json eos = source["eos_token_id"];
-    if (eos.is_integer()) ids.insert(eos.as_int32());
+    if (eos.is_null()) continue;
     if (eos.is_array()) {
       for (const int id : eos.as_int_list()) ids.insert(id);
+    } else {
+      ids.insert(eos.as_int32());
     }
   }
   return {ids.begin(), ids.end()};

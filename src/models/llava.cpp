@@ -68,7 +68,7 @@ bool drops_first_row(const Json& config) {
 
 // LLaVA 1.5's tower, CLIP-L of 336 pixels, where the config has none.
 vision::VitConfig tower_config(const Json& config) {
-  const Json vision = config["vision_config"];
+  const Json vision = config.optional_object("vision_config");
   if (!vision.is_null()) return vision::read_vit_config(vision);
   return vision::read_vit_config(Json::parse(
       R"({"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,

@@ -79,8 +79,8 @@ std::vector<int> read_sections(const Json& section, int frequencies) {
 RotaryEmbedding::RotaryEmbedding(const Json& config, int head_dim, double standard_theta) {
   // rope_parameters is the newer name of rope_scaling and has rope_theta inside. Where a config has
   // both, Hugging Face scales by rope_scaling.
-  const Json older = config["rope_scaling"];
-  const Json newer = config["rope_parameters"];
+  const Json older = config.optional_object("rope_scaling");
+  const Json newer = config.optional_object("rope_parameters");
   double theta = positive_number(config, "rope_theta", standard_theta);
   theta = positive_number(newer, "rope_theta", positive_number(older, "rope_theta", theta));
   const int rotated = rotated_size(config, head_dim);

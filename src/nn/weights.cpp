@@ -28,16 +28,20 @@ std::set<fs::path> shards_of_index(const Checkpoint& checkpoint, const Json& ind
 // model.safetensors, else every other file of weights but Mistral's own format.
 std::set<fs::path> shards_of_folder(const Checkpoint& checkpoint) {
   const fs::path single = checkpoint.folder / "model.safetensors";
-  if (fs::exists(single)) return {single};
+  std::error_code error;
+  // A link that leads nowhere is told when it is opened.
+  if (fs::symlink_status(single, error).type() != fs::file_type::not_found) return {single};
   std::set<fs::path> shards;
   bool pickled = false;
-  std::error_code unreadable;  // as empty
-  for (const auto& entry : fs::directory_iterator(checkpoint.folder, unreadable)) {
-    const auto name = entry.path().filename().string();
-    if (entry.path().extension() == ".safetensors" && !name.starts_with("consolidated")) {
-      shards.insert(entry.path());
+  // A folder that cannot be read counts as empty.
+  for (auto entry = fs::directory_iterator(checkpoint.folder, error);
+       !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    const auto& path = entry->path();
+    if (path.extension() == ".safetensors" &&
+        !path.filename().string().starts_with("consolidated")) {
+      shards.insert(path);
     }
-    pickled = pickled || entry.path().extension() == ".bin";
+    pickled = pickled || path.extension() == ".bin";
   }
   if (shards.empty() && pickled) {
     fail(ErrorKind::kUnsupported,
@@ -53,8 +57,8 @@ std::set<fs::path> shards_of_folder(const Checkpoint& checkpoint) {
 
 // Only MLX's affine quantisation is read; other methods say which they are.
 Json affine_quantization(const Json& config) {
-  Json found = config["quantization"];
-  if (found.is_null()) found = config["quantization_config"];
+  Json found = config.optional_object("quantization");
+  if (found.is_null()) found = config.optional_object("quantization_config");
   if (found.is_null()) return found;
   const std::string method = found.get_string("quant_method", "");
   const std::string mode = found.get_string("mode", "affine");

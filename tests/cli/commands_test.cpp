@@ -344,6 +344,8 @@ TEST(BadInput, Environment) {
                                threads));
   }
   expect_refused(shell("FOVEA_ISA=foo " + command), "fovea: [FOVEA_ISA] expected");
+  expect_refused(shell("FOVEA_EXACT=yes " + command),
+                 "fovea: [FOVEA_EXACT] expected 0, 1 or 2 but got 'yes'");
 }
 
 TEST(BadInput, ModelsThatAreNotThere) {
@@ -514,9 +516,31 @@ TEST(BadInput, WeightsThatDoNotFit) {
   expect_refused(with_model(changed.path(), {}),
                  "expected no tensor 'language_model.model.layers.1.");
   with("\"intermediate_size\": 128", "\"intermediate_size\": 96");
-  expect_refused(with_model(changed.path(), {}), "as floating-point [96, 64] but got bfloat16 [128, 64]");
+  expect_refused(with_model(changed.path(), {}),
+                 "as floating-point [96, 64] but got bfloat16 [128, 64]");
   with("\"num_attention_heads\": 4", "\"num_attention_heads\": 7");
   expect_refused(with_model(changed.path(), {}), "multiple");
+}
+
+TEST(BadInput, ConfigValuesOfAnotherType) {
+  ChangedCheckpoint changed("qwen2_vl/checkpoints/mlx-bf16");
+  const std::string config = changed.read("config.json");
+  const auto begin = config.find('{') + 1;
+  for (const std::string key : {"rope_parameters", "quantization"}) {
+    changed.write("config.json", "{\"" + key + "\": \"x\", " + config.substr(begin));
+    expect_refused(with_model(changed.path(), {}), "an object at '" + key + "'");
+  }
+  changed.write("config.json", "{" + config.substr(begin));
+  changed.write("generation_config.json", R"({"eos_token_id": 1180591620717411303424})");
+  expect_refused(with_model(changed.path(), {}), "eos_token_id");
+}
+
+TEST(BadInput, WeightsThatAreALinkToThemselves) {
+  ChangedCheckpoint changed("qwen2_vl/checkpoints/mlx-bf16");
+  const auto weights = std::filesystem::path(changed.path()) / "model.safetensors";
+  std::filesystem::remove(weights);
+  std::filesystem::create_symlink("model.safetensors", weights);
+  expect_refused(with_model(changed.path(), {}), "model.safetensors");
 }
 
 TEST(BadInput, SizesOfTheVisionTower) {
@@ -608,6 +632,9 @@ TEST(Doctor, SaysWhichInstructionSetWasChosenAndWhy) {
   const Outcome told = shell("FOVEA_ISA=scalar " + command_line({"doctor", "--isa"}));
   EXPECT_THAT(told.out, HasSubstr("instruction set: scalar, as FOVEA_ISA asks"));
   EXPECT_THAT(told.out, HasSubstr("prompt rows: float32 products"));
+  EXPECT_THAT(told.out, HasSubstr("decode rows: 8-bit activations"));
+  const Outcome exact = shell("FOVEA_EXACT=1 " + command_line({"doctor", "--isa"}));
+  EXPECT_THAT(exact.out, HasSubstr("decode rows: as prompt rows"));
   expect_refused(shell("FOVEA_ISA=sse9 " + command_line({"doctor"})), "[FOVEA_ISA] expected");
 }
 

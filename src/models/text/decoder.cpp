@@ -181,7 +181,7 @@ mx::array Decoder::embed_tokens(std::span<const int32_t> tokens) const {
 
 namespace {
 
-int first_decode_row(std::span<const nn::Segment> segments, int rows) {
+int first_answer_row(std::span<const nn::Segment> segments, int rows) {
   for (const auto& segment : segments) {
     if (segment.decode) return segment.begin;
   }
@@ -193,7 +193,7 @@ int first_decode_row(std::span<const nn::Segment> segments, int rows) {
 mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const {
   mx::array x_TD = batch.inputs_embeds_TD;
   const auto rope = config_.rope.tables(batch.position_ids_AT);
-  const kernels::DecodeRows rows_of_answers(first_decode_row(batch.segments, x_TD.shape(0)));
+  const kernels::DecodeRows rows_of_answers(first_answer_row(batch.segments, x_TD.shape(0)));
   for (size_t i = 0; i < model_.layers.size(); ++i) {
     x_TD = model_.layers[i](x_TD, rope, static_cast<int>(i), cache, batch.segments);
     if (sink) sink(fmt::format("hidden.{}", i), x_TD);
