@@ -1,6 +1,7 @@
 // Products with weights stored [out, in] as checkpoints have them, float32 in and out. How exact
-// they are in between is told by numerics.h; sums run in an order that depends on K alone: a row of
-// x gives the same bits whatever rows of its kind stand beside it. Engine thread only.
+// they are in between is told by numerics.h; sums run in an order that depends on K and on how the
+// weight is stored: a row of x gives the same bits whatever rows of its kind stand beside it.
+// Engine thread only.
 //
 // Legend: M rows, K inputs, N outputs.
 #pragma once

@@ -137,8 +137,8 @@ inline constexpr int kStretch = 2048;
 inline constexpr int kPromptPanel = 128;
 inline constexpr size_t kPromptScratchBytes = size_t{kStretch} * kPromptPanel * 2 + 8192;
 
-// The best that this processor runs, or what FOVEA_ISA (scalar, avx2) names: chosen by the first
-// call, which throws what choose() throws.
+// The best that this processor runs, or what FOVEA_ISA (scalar, avx2, avx512) names: chosen by the
+// first call, which throws what choose() throws.
 const Table& table();
 
 // The best variant for an empty name. An unknown or unavailable name is Error(kInvalidArgument).

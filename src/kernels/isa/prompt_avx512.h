@@ -183,7 +183,8 @@ void stretch_columns(const PromptStretch& s, int begin, int end, int column) {
   }
 }
 
-// Rows that stay in the first-level cache, beside four columns, while a panel passes from the second.
+// Rows that stay in the first-level cache, beside four columns, while a panel passes from the
+// second.
 int rows_at_once(int vectors) {
   constexpr int kBytes = 31 * 1024;
   return std::clamp(kBytes / (vectors * 64) / 6, 1, 8) * 6;
