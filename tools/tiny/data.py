@@ -24,6 +24,7 @@ STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 IGNORE = -100
 LONGEST_GRID = 16
 LETTER_SLOTS = 10  # letter index within its word is told apart up to this
+RANKS = 6  # so are a thing's place among things of its name, and their number
 
 
 def smart_resize(height, width):
@@ -62,6 +63,7 @@ def dense_labels(scene: scenes.Scene, rows: int, columns: int) -> dict[str, np.n
         "class": np.zeros(n, np.int64), "colour": np.full(n, IGNORE, np.int64),
         "offset": np.zeros((n, 2), np.float32), "has_centre": np.zeros(n, np.float32),
         "letter": np.full((n, 2), 0, np.int64), "slot": np.full((n, 2), IGNORE, np.int64),
+        "rank": np.full(n, IGNORE, np.int64), "many": np.full(n, IGNORE, np.int64),
     }
     wide, tall = scene.picture.width / columns, scene.picture.height / rows
     for thing in scene.things:
@@ -70,6 +72,7 @@ def dense_labels(scene: scenes.Scene, rows: int, columns: int) -> dict[str, np.n
             label_letters(labels, thing, rows, columns, wide, tall)
             continue
         cx, cy = thing.centre
+        alike = sorted(t.centre for t in scene.things if t.name == thing.name)
         for row in range(max(0, int(top / tall)), min(rows, int(bottom / tall) + 1)):
             for column in range(max(0, int(left / wide)), min(columns, int(right / wide) + 1)):
                 x, y = (column + .5) * wide, (row + .5) * tall
@@ -84,6 +87,8 @@ def dense_labels(scene: scenes.Scene, rows: int, columns: int) -> dict[str, np.n
                     labels["colour"][i] = COLOUR_OF[thing.colour]
                 labels["offset"][i] = (cx - x) / wide, (cy - y) / tall
                 labels["has_centre"][i] = 1
+                labels["rank"][i] = min(alike.index(thing.centre), RANKS - 1)
+                labels["many"][i] = min(len(alike), RANKS) - 1
     return labels
 
 

@@ -21,6 +21,15 @@ def rotate(x, cos, sin):
     return x * cos + torch.cat((-two, one), dim=-1) * sin
 
 
+def attend(q_BHLK, k_BHLK, v_BHLK, mask=None):
+    """Attention with the scores in memory: on a CPU two batched bfloat16 products and a softmax
+    take a third of the time of torch's fused kernel at these lengths."""
+    scores = (q_BHLK * HEAD ** -.5) @ k_BHLK.mT
+    if mask is not None:
+        scores = scores + mask
+    return scores.softmax(-1).to(v_BHLK.dtype) @ v_BHLK
+
+
 class RMSNorm(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -39,7 +48,7 @@ class VisionAttention(nn.Module):
     def forward(self, x_BPD, cos, sin):
         b, p, d = x_BPD.shape
         q, k, v = self.qkv(x_BPD).view(b, p, 3, d // HEAD, HEAD).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
+        out = attend(rotate(q, cos, sin), rotate(k, cos, sin), v)
         return self.proj(out.transpose(1, 2).reshape(b, p, d))
 
 
@@ -117,7 +126,7 @@ class TextAttention(nn.Module):
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         groups = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out = attend(q, k, v, mask)
         return self.o_proj(out.transpose(1, 2).reshape(b, l, d))
 
 
@@ -191,11 +200,12 @@ class TinyModel(nn.Module):
 
 
 def attention_mask(segment_BL):
-    """True where row may see column: causal, and only the own question or the shared prefix."""
+    """0 where row may see column: causal, and only the own question or the shared prefix."""
     length = segment_BL.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     query, key = segment_BL[:, :, None], segment_BL[:, None, :]
-    return ((query == key) | (key == 0)).logical_and(causal)[:, None]
+    seen = ((query == key) | (key == 0)).logical_and(causal)[:, None]
+    return torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill(~seen, -1e4)
 
 
 def initialise(model: TinyModel):

@@ -47,7 +47,7 @@ def answers(model, packer, group, longest=28):
     return [packer.tokenizer.decode(t) for t in told]
 
 
-def table(model, packer, mix, each=24, seed=HELD_OUT) -> str:
+def table(model, packer, each=16, seed=HELD_OUT) -> str:
     rng = random.Random(seed)
     groups, have = defaultdict(list), defaultdict(int)
     kinds = ["object", "list", "colour", "count", "relation left/right", "relation above/below",

@@ -121,7 +121,8 @@ def ask_word(rng, scene):
     if len(texts) == 1:
         prompt = rng.choice(["What does it say?", "Read the text.", "Read the word.",
                              "What does the text say?", "What word is this?"])
-        return Question("word", prompt, f'It says "{texts[0].text.upper()}".')
+        kind = "word" if len(texts[0].text) <= 6 else "long word"
+        return Question(kind, prompt, f'It says "{texts[0].text.upper()}".')
     which = rng.choice(["top", "bottom"])
     text = texts[0 if which == "top" else -1].text.upper()
     return Question("line", f"Read the {which} line.", f'It says "{text}".')

@@ -2,6 +2,7 @@
 output: reader_answers.py fovea|transformers|mlx_vlm FOLDER, where FOLDER holds N.png and
 questions.json."""
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def mlx_vlm_engine(model):
 def picture_engine(name):
     from PIL import Image
     import evaluate
+    os.environ["FOVEA_EXACT"] = "2"  # float32 products, as the others have here
     ask = (evaluate.fovea_engine if name == "fovea" else evaluate.transformers_engine)(MODEL)
     return lambda path, prompt: ask(Image.open(path).convert("RGB"), prompt)
 

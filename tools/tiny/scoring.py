@@ -5,7 +5,7 @@ import vocabulary as words
 from scenes import Question
 
 KINDS = ["object", "list", "colour", "colour of text or button", "count", "relation left/right",
-         "relation above/below", "word", "line", "point", "click", "absent", "button"]
+         "relation above/below", "word", "long word", "line", "point", "click", "absent", "button"]
 
 
 def points_in(text: str) -> list[tuple[int, int]]:
@@ -31,7 +31,7 @@ def right(question: Question, answer: str) -> bool:
     if kind.startswith("relation"):
         return answer.rstrip(".").split(":")[-1].strip() == \
             question.answer.rstrip(".").split(":")[-1].strip()
-    if kind in ("word", "line"):
+    if kind in ("word", "long word", "line"):
         told = re.search(r'"([^"]*)"', answer)
         return bool(told) and told.group(1) == re.search(r'"([^"]*)"', question.answer).group(1)
     if kind == "list":

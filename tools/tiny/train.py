@@ -1,6 +1,5 @@
 """Trains fovea-tiny from random weights. State lives in build/tiny/, see README.md."""
 import argparse
-import json
 import math
 import random
 import time
@@ -19,9 +18,18 @@ from model import TEXT, TinyModel
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / "build" / "tiny"
 DENSE = {"class": len(words.CLASSES), "colour": len(words.COLOUR_NAMES), "offset": 2,
-         "letter": 2 * 27, "slot": 2 * data.LETTER_SLOTS}
-TOWER_MIX = {"crowd": .5, "page": .4, "buttons": .1}  # while only the tower learns
-FIRST_MIX = {"single": .2, "several": .27, "count": .15, "text": .26, "buttons": .12}
+         "letter": 2 * 27, "slot": 2 * data.LETTER_SLOTS, "rank": data.RANKS, "many": data.RANKS}
+# Kinds of scenes, by how many pictures have been shown; without questions only the tower learns.
+# First letters and things, a page or a crowd at a time; then answers; at last more of what is hard.
+STAGES = [
+    (0, False, {"crowd": .32, "count": .14, "page": .46, "buttons": .08}),
+    (105_000, True, {"single": .1, "several": .28, "count": .2, "text": .24, "page": .08,
+                     "buttons": .1}),
+    (153_000, True, {"single": .06, "several": .38, "count": .23, "text": .16, "page": .06,
+                     "buttons": .11}),
+]
+PICTURES = 246_000
+WEIGHTS = {"dense": .6, "place": .2}
 
 
 class Helpers(nn.Module):
@@ -53,6 +61,9 @@ def dense_loss(helpers, image_BND, batch):
     if (batch["slot"] >= 0).any():
         losses["slot"] = .6 * F.cross_entropy(
             parts["slot"].reshape(-1, data.LETTER_SLOTS), batch["slot"].flatten())
+    for part in ("rank", "many"):
+        if (batch[part] >= 0).any():
+            losses[part] = .4 * F.cross_entropy(parts[part].flatten(0, 1), batch[part].flatten())
     return losses, parts
 
 
@@ -92,17 +103,17 @@ def normalised(patches):
     return (patches.float() - mean) / std
 
 
-def step_loss(model, helpers, batch, table, with_text, weights):
+def step_loss(model, helpers, batch, table, with_text):
     image = model.visual(normalised(batch["patches"]), batch["rows"], batch["columns"])
     losses, parts = dense_loss(helpers, image, batch)
-    total = weights["dense"] * sum(losses.values())
+    total = WEIGHTS["dense"] * sum(losses.values())
     if with_text:
         x = model.embed(batch["ids"], image, batch["image_start"])
         hidden, tapped = model.run_text(x, batch["positions"], batch["segment"])
         chosen = batch["target"] != data.IGNORE
         log = model.logits(hidden[chosen]).log_softmax(-1)
         losses["answer"] = -(table[batch["target"][chosen]] * log).sum(-1).mean()
-        losses["place"] = weights["place"] * place_loss(helpers, tapped, batch)
+        losses["place"] = WEIGHTS["place"] * place_loss(helpers, tapped, batch)
         total = total + losses["answer"] + losses["place"]
     with torch.no_grad():
         shown = batch["class"] > 0
@@ -114,11 +125,10 @@ def step_loss(model, helpers, batch, table, with_text, weights):
     return total, losses
 
 
-def learning_rate(progress, step, peak):
-    """Warm-up, a flat stretch, then a straight fall to 4 percent."""
+def learning_rate(pictures, total, step, peak):
+    """Warm-up, a flat stretch, then a straight fall to 3 percent over the last third."""
     warm = min(1., (step + 1) / 150)
-    fall = 1. if progress < .35 else 1 - .96 * min(1., (progress - .35) / .65)
-    return peak * warm * fall
+    return peak * warm * max(.03, min(1., (1 - pictures / total) * 3))
 
 
 class Trainer:
@@ -143,7 +153,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": .03}, {"params": plain, "weight_decay": 0.}],
             lr=1e-3, betas=(.9, .96), fused=True)
-        self.step, self.spent, self.smooth = 0, 0., {}
+        self.step, self.pictures, self.spent, self.smooth = 0, 0, 0., {}
         STATE.mkdir(parents=True, exist_ok=True)
         if options.resume:
             self.load(STATE / options.resume)
@@ -155,35 +165,29 @@ class Trainer:
         if "muon" in state:
             self.optimizer.load_state_dict(state["optimizer"])
             self.muon.load_state_dict(state["muon"])
-        self.step, self.spent = state["step"], state["spent"]
+        self.step, self.pictures, self.spent = (state[k] for k in ("step", "pictures", "spent"))
 
     def save(self):
         state = {part: getattr(self, part).state_dict()
                  for part in ("model", "helpers", "average", "optimizer", "muon")}
         temporary = STATE / "state.tmp"
-        torch.save(state | {"step": self.step, "spent": self.spent}, temporary)
+        torch.save(state | {"step": self.step, "pictures": self.pictures, "spent": self.spent}, temporary)
         temporary.rename(STATE / "state.pt")
 
-    def settings(self):
-        """mix and weights; build/tiny/settings.json may change them while training runs."""
-        path = STATE / "settings.json"
-        told = json.loads(path.read_text()) if path.exists() else {}
-        weights = {"dense": .6, "place": .2} | told.get("weights", {})
-        return told.get("mix", FIRST_MIX), weights, told
-
-    def batches(self, mix, with_text):
+    def batches(self, with_text, mix):
         options = self.options
         source = data.Batches(options.seed * 1000003 + self.step, options.batch, mix,
                               5 if with_text else 0)
         return iter(torch.utils.data.DataLoader(source, batch_size=None, num_workers=1,
                                                 prefetch_factor=6))
 
-    def update(self, batch, with_text, weights, progress):
-        total, losses = step_loss(self.model, self.helpers, batch, self.table, with_text, weights)
+    def update(self, batch, with_text):
+        with torch.autocast("cpu", torch.bfloat16):
+            total, losses = step_loss(self.model, self.helpers, batch, self.table, with_text)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_([p for p in self.parameters if p.grad is not None], 1.)
-        rate = learning_rate(progress, self.step, self.options.rate)
+        rate = learning_rate(self.pictures, self.options.pictures, self.step, self.options.rate)
         for optimizer in (self.optimizer, self.muon):
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -193,6 +197,7 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()),
                                  1 - keep)
         self.step += 1
+        self.pictures += len(batch["patches"])
         for name, value in losses.items():
             value = value.item()
             if name[0] != "%" or value > 0:
@@ -200,44 +205,35 @@ class Trainer:
         return rate
 
     def run(self):
-        options = self.options
-        started, budget = time.time(), options.minutes * 60
-        before = self.spent
-        last_log = last_save = last_probe = time.time()
-        mix, weights, told = self.settings()
-        with_text = self.spent >= options.vision_minutes * 60
-        stream = self.batches(mix if with_text else TOWER_MIX, with_text)
-        logged_step = self.step
-        while self.spent < budget:
-            self.spent = before + time.time() - started
-            if not with_text and self.spent >= options.vision_minutes * 60:
-                with_text, stream = True, self.batches(mix, True)
-            rate = self.update(next(stream), with_text, weights, self.spent / budget)
+        options, started, before = self.options, time.time(), self.spent
+        last_log = last_save = last_probe = started
+        logged, stage, stream = self.pictures, None, None
+        while self.pictures < options.pictures:
+            now_due = [s for s in STAGES if s[0] <= self.pictures][-1]
+            if stage != now_due:
+                stage, stream = now_due, self.batches(*now_due[1:])
+                print(f"{self.pictures} pictures: {stage}", flush=True)
+            rate = self.update(next(stream), stage[1])
             now = time.time()
+            self.spent = before + now - started
             if now - last_log > 30:
-                speed = (self.step - logged_step) * options.batch / (now - last_log)
-                told_losses = " ".join(f"{k} {v:.3f}" for k, v in self.smooth.items())
-                print(f"{self.spent / 60:6.1f} min step {self.step} lr {rate:.1e} "
-                      f"{speed:.1f} pict/s | {told_losses}", flush=True)
-                last_log, logged_step = now, self.step
+                losses = " ".join(f"{k} {v:.3f}" for k, v in self.smooth.items())
+                print(f"{self.spent / 60:6.1f} min {self.pictures} pictures, lr {rate:.1e}, "
+                      f"{(self.pictures - logged) / (now - last_log):.1f} a second | {losses}", flush=True)
+                last_log, logged = now, self.pictures
             if now - last_save > 150:
                 self.save()
                 last_save = now
-                new_mix, weights, told = self.settings()
-                if with_text and new_mix != mix:
-                    mix, stream = new_mix, self.batches(new_mix, with_text)
-                    print("new mix", mix, flush=True)
-            if with_text and now - last_probe > options.probe_minutes * 60:
-                print(probe.table(self.average, self.packer, mix, each=told.get("probe", 16)), flush=True)
+            if stage[1] and now - last_probe > options.probe_minutes * 60:
+                print(probe.table(self.average, self.packer), flush=True)
                 last_probe = time.time()
         self.save()
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--minutes", type=float, default=100, help="of training in all")
-    parser.add_argument("--vision-minutes", type=float, default=6, help="of them tower only")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--pictures", type=int, default=PICTURES, help="to train on, in all")
+    parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
