@@ -70,6 +70,32 @@ void add_number(CLI::App& command, const Limit<int>& limit, int& value, const st
   })->default_str(std::to_string(limit.standard));
 }
 
+void add_choice(CLI::App& command, const std::string& flag, const std::vector<std::string>& choices,
+                std::string& value, const std::string& help) {
+  const auto take = [&value, choices, flag](const Words& words) {
+    const std::string& word = only(flag, words);
+    if (std::find(choices.begin(), choices.end(), word) == choices.end()) {
+      fail(ErrorKind::kInvalidArgument, "[{}] expected one of {} but got '{}'", flag,
+           fmt::join(choices, ", "), word);
+    }
+    value = word;
+  };
+  add(command, flag, help, "TEXT", take)->default_str(value);
+}
+
+void add_choice(CLI::App& command, const std::string& flag, const std::vector<int>& choices,
+                int& value, const std::string& help) {
+  const auto take = [&value, choices, flag](const Words& words) {
+    const int number = parse_number(flag, only(flag, words), choices.front(), choices.back());
+    if (std::find(choices.begin(), choices.end(), number) == choices.end()) {
+      fail(ErrorKind::kInvalidArgument, "[{}] expected one of {} but got {}", flag,
+           fmt::join(choices, ", "), number);
+    }
+    value = number;
+  };
+  add(command, flag, help, "NUMBER", take)->default_str(std::to_string(value));
+}
+
 void add_pair(CLI::App& command, const Limit<int>& limit, std::vector<int>& values,
               const std::string& help) {
   const std::string flag(limit.flag);

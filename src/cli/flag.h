@@ -27,6 +27,12 @@ void add_number(CLI::App& command, const Limit<T>& limit, std::optional<T>& valu
                 const std::string& help);
 void add_number(CLI::App& command, const Limit<int>& limit, int& value, const std::string& help);
 
+// One of `choices`; help shows what `value` holds before the parse.
+void add_choice(CLI::App& command, const std::string& flag, const std::vector<std::string>& choices,
+                std::string& value, const std::string& help);
+void add_choice(CLI::App& command, const std::string& flag, const std::vector<int>& choices,
+                int& value, const std::string& help);
+
 // One or two numbers, in one place.
 void add_pair(CLI::App& command, const Limit<int>& limit, std::vector<int>& values,
               const std::string& help);

@@ -1,8 +1,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <optional>
 
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/flag.h"
 #include "cli/progress_line.h"
 #include "cli/synth/checkpoint.h"
 
@@ -16,6 +18,7 @@ struct Flags {
   std::string out;
   int bits = 4;
   int group_size = 64;
+  std::optional<uint64_t> seed;
   SynthOptions options;
 };
 
@@ -27,6 +30,7 @@ void synth(Flags flags) {
   }
   if (flags.bits != kPlainBits)
     flags.options.affine = kernels::Affine{flags.group_size, flags.bits};
+  flags.options.seed = flags.seed.value_or(flags.options.seed);
   const ProgressLine progress("Writing " + shape.name);
   const auto written = write_synth_checkpoint(shape, flags.options, flags.out);
   std::printf("%s: %.3g GB of weights in %d file%s\n", flags.out.c_str(),
@@ -43,17 +47,13 @@ void add_synth_command(CLI::App& program) {
   command->add_option("FAMILY-SIZE", flags->shape,
                       fmt::format("One of {}", fmt::join(synth_shape_names(), ", ")));
   command->add_option("OUT", flags->out, "Folder to write; new or empty");
-  command->add_option("--bits", flags->bits, "Bits of a quantised weight; 16 quantises nothing")
-      ->capture_default_str()
-      ->check(CLI::IsMember({2, 3, 4, 5, 6, 8, kPlainBits}));
-  command->add_option("--group-size", flags->group_size, "Weights that share a scale")
-      ->capture_default_str()
-      ->check(CLI::IsMember({32, 64, 128}));
-  command->add_option("--dtype", flags->options.dtype, "Of what is not quantised, and of scales")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"bfloat16", "float16", "float32"}));
-  command->add_option("--seed", flags->options.seed, "Of the random weights")
-      ->capture_default_str();
+  add_choice(*command, "--bits", {2, 3, 4, 5, 6, 8, kPlainBits}, flags->bits,
+             "Bits of a quantised weight; 16 quantises nothing");
+  add_choice(*command, "--group-size", {32, 64, 128}, flags->group_size,
+             "Weights that share a scale");
+  add_choice(*command, "--dtype", {"bfloat16", "float16", "float32"}, flags->options.dtype,
+             "Of what is not quantised, and of scales");
+  add_number(*command, kSeed, flags->seed, "Of the random weights");
   command->callback([flags] { synth(*flags); });
 }
 

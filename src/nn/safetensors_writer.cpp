@@ -68,11 +68,16 @@ int64_t TensorEntry::values() const {
 
 int64_t TensorEntry::bytes() const { return values() * element_bytes(dtype); }
 
-SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
-                                     std::span<const TensorEntry> tensors)
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path)
     : name_(path.filename().string()),
       file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {
   if (file_ < 0) refuse(name_);
+}
+
+// The destructor closes the file when the header cannot be written.
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
+                                     std::span<const TensorEntry> tensors)
+    : SafetensorsWriter(path) {
   for (const auto& tensor : tensors) bytes_left_ += tensor.bytes();
   const std::string text = header(tensors);
   uint64_t size = text.size();  // little-endian, as every machine that this runs on

@@ -35,6 +35,8 @@ class SafetensorsWriter {
   void close();
 
  private:
+  explicit SafetensorsWriter(const std::filesystem::path& path);
+
   std::string name_;
   int file_ = -1;
   int64_t bytes_left_ = 0;

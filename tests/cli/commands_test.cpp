@@ -662,7 +662,11 @@ TEST(Synth, RefusesInOneSentence) {
   expect_refused({"synth"}, "llava-1.5-7b");
   expect_refused({"synth", "gpt-9", out}, "but got 'gpt-9'");
   expect_refused({"synth", "llava-tiny"}, "expected a folder to write");
-  expect_refused({"synth", "llava-tiny", "--bits", "7", out}, "--bits");
+  expect_refused({"synth", "llava-tiny", "--bits", "7", out},
+                 "[--bits] expected one of 2, 3, 4, 5, 6, 8, 16 but got 7");
+  expect_refused({"synth", "llava-tiny", "--bits", "3", "--bits", "4", out},
+                 "[--bits] expected one value but got 2");
+  expect_refused({"synth", "llava-tiny", "--seed", "-1", out}, "[--seed] expected");
   expect_refused({"synth", "llava-tiny", "--group-size", "48", out}, "--group-size");
   expect_refused({"synth", "llava-tiny", "--dtype", "int8", out}, "--dtype");
   EXPECT_FALSE(std::filesystem::exists(out));
