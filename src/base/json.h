@@ -50,7 +50,7 @@ class Json {
   Json as_object() const;  // this value
   // The object at `key`, or null where there is none; another value is an error.
   Json optional_object(const std::string& key) const;
-  Json as_list() const;    // this value
+  Json as_list() const;  // this value
   std::vector<int> as_int_list() const;
   std::vector<float> as_float_list() const;
 

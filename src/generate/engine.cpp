@@ -16,8 +16,6 @@
 namespace fovea::generate {
 namespace {
 
-namespace mx = mlx::core;
-
 double milliseconds(Clock::duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
 }

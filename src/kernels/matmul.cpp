@@ -226,7 +226,7 @@ mx::array quantized_matmul(const mx::array& x, const mx::array& w, const mx::arr
 
 namespace {
 
-mx::array rows_op(const char* name, const mx::array& ids, int k, Arrays weights,
+mx::array rows_op(const char* name, const mx::array& ids, int k, const Arrays& weights,
                   std::optional<Affine> affine, std::function<mx::array(const Arrays&)> fallback) {
   Arrays inputs = {mx::contiguous(mx::astype(ids, mx::int32))};
   for (const auto& weight : weights) inputs.push_back(row_major(weight));

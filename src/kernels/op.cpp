@@ -56,7 +56,7 @@ class KernelPrimitive : public mx::Primitive {
 
 }  // namespace
 
-mx::array make_op(Op op, Arrays inputs) {
+mx::array make_op(Op op, const Arrays& inputs) {
   const auto stream = mx::default_stream(mx::default_device());
   if (stream.device != mx::Device::cpu) return op.fallback(inputs);
   const char* name = op.name;

@@ -28,7 +28,7 @@ struct Op {
 
 // The op's output for these inputs. While checks are on (check.h) kernel and fallback both run now
 // and are compared.
-mx::array make_op(Op op, Arrays inputs);
+mx::array make_op(Op op, const Arrays& inputs);
 
 // A row-major view of an evaluated array whose elements are laid out as T (float for float32,
 // uint16_t for the bits of bfloat16): the array's own memory when it is laid out so, else a copy.

@@ -19,7 +19,7 @@ namespace {
 // Released (language_model., vision_tower.vision_model.), newer (model.language_model., ...), as
 // transformers 5 writes them (vision_tower. without vision_model.) and MLX names.
 std::string module_path(const std::string& name) {
-  const std::string path =
+  std::string path =
       replace_prefix(name, {{"model.language_model.", "language_model.model."},
                             {"model.vision_tower.", "vision_tower."},
                             {"model.multi_modal_projector.", "multi_modal_projector."},

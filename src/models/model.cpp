@@ -7,7 +7,7 @@ namespace fovea::models {
 namespace {
 
 mx::array media_features(const Model& model, const MediaSpan& span) {
-  const auto features = model.encode_media(span);
+  auto features = model.encode_media(span);
   if (features.ndim() != 2 || features.shape(0) != span.count) {
     fail(ErrorKind::kInvalidData,
          "[model] expected {} features for the picture's placeholders but got {}", span.count,
@@ -62,7 +62,7 @@ mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink
     at = span.begin + span.count;
   }
   text_until(static_cast<int>(tokens.size()));
-  const auto embeds = mx::concatenate(parts, 0);
+  auto embeds = mx::concatenate(parts, 0);
   if (sink && !all_features.empty()) sink("image_features", mx::concatenate(all_features, 0));
   if (sink) sink("inputs_embeds", embeds);
   return embeds;
