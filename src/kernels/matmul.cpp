@@ -191,8 +191,7 @@ mx::array product_op(const char* name, ProductInputs p, std::optional<Affine> af
     if (has_bias) bias.emplace(in.back());
     run_product({x.data(), m, bias ? bias->data() : nullptr, y, n}, plan, w);
   };
-  return make_op({name, std::move(p.shape), run, std::move(fallback), tolerance},
-                 std::move(p.inputs));
+  return make_op({name, std::move(p.shape), run, std::move(fallback), tolerance}, p.inputs);
 }
 
 }  // namespace
@@ -238,7 +237,7 @@ mx::array rows_op(const char* name, const mx::array& ids, int k, const Arrays& w
       isa::table().expand_row(w, wanted[i], out + static_cast<size_t>(i) * k);
     }
   };
-  return make_op({name, {ids.shape(0), k}, run, std::move(fallback)}, std::move(inputs));
+  return make_op({name, {ids.shape(0), k}, run, std::move(fallback)}, inputs);
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ mx::array layer_norm(const mx::array& x, const mx::array& weight, const mx::arra
   const auto fallback = [eps](const Arrays& in) {
     return mx::fast::layer_norm(in[0], in[1], in[2], eps);
   };
-  return make_op({"fovea::layer_norm", x.shape(), run, fallback}, std::move(inputs));
+  return make_op({"fovea::layer_norm", x.shape(), run, fallback}, inputs);
 }
 
 }  // namespace fovea::kernels

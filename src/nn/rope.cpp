@@ -64,7 +64,7 @@ int rotated_size(const Json& config, int head_dim) {
 }
 
 std::vector<int> read_sections(const Json& section, int frequencies) {
-  const auto sizes = section.as_int_list();
+  auto sizes = section.as_int_list();
   bool fits = sizes.size() == 3;
   for (const int size : sizes) fits = fits && size > 0;
   if (!fits || std::accumulate(sizes.begin(), sizes.end(), int64_t{0}) != frequencies) {

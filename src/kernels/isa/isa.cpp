@@ -27,14 +27,14 @@ using Features = std::vector<Feature>;
 #define FOVEA_FEATURE(name) \
   Feature { name, __builtin_cpu_supports(name) != 0 }
 
-// Older compilers have no name for it: CPUID leaf 7, subleaf 1, EAX bit 5.
-bool has_avx512_bf16() {
+// clang 14 has no name for it: CPUID leaf 1, ECX bit 29.
+bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1) != 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c >> 29 & 1) != 0;
 }
 
 Features avx2_features() {
-  return {FOVEA_FEATURE("avx2"), FOVEA_FEATURE("fma"), FOVEA_FEATURE("f16c"),
+  return {FOVEA_FEATURE("avx2"), FOVEA_FEATURE("fma"), Feature{"f16c", has_f16c()},
           FOVEA_FEATURE("bmi2")};
 }
 
@@ -42,8 +42,7 @@ Features avx512_features() {
   auto all = avx2_features();
   for (const Feature feature :
        {FOVEA_FEATURE("avx512f"), FOVEA_FEATURE("avx512bw"), FOVEA_FEATURE("avx512dq"),
-        FOVEA_FEATURE("avx512vl"), FOVEA_FEATURE("avx512vnni"),
-        Feature{"avx512bf16", has_avx512_bf16()}}) {
+        FOVEA_FEATURE("avx512vl"), FOVEA_FEATURE("avx512vnni"), FOVEA_FEATURE("avx512bf16")}) {
     all.push_back(feature);
   }
   return all;
