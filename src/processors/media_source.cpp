@@ -11,10 +11,10 @@ namespace fovea::processors {
 namespace {
 
 // Of each byte: its six bits, or -1. Both alphabets, the standard and the URL-safe one.
-constexpr std::array<int8_t, 256> kSixBits = [] {
-  std::array<int8_t, 256> table{};
+constexpr std::array<int16_t, 256> kSixBits = [] {
+  std::array<int16_t, 256> table{};
   table.fill(-1);
-  int8_t value = 0;
+  int16_t value = 0;
   for (const unsigned char c :
        std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")) {
     table[c] = value++;

@@ -41,7 +41,7 @@ class WindowDecoder : public StreamDecoder {
   std::string advance(const std::string& text) {
     const std::string before = decoded(known_);
     if (text.size() <= before.size()) return "";
-    const std::string piece = text.substr(before.size());
+    std::string piece = text.substr(before.size());
     // The ids before the new ones go, as their text no longer touches what comes.
     if (known_ > 0) ids_.erase(ids_.begin(), ids_.begin() + static_cast<int64_t>(known_));
     known_ = ids_.size();

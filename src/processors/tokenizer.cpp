@@ -8,9 +8,9 @@
 namespace fovea::processors {
 namespace {
 
-class JsonTokenizer : public Tokenizer {
+class JsonTokenizer final : public Tokenizer {
  public:
-  JsonTokenizer(const std::string& json, std::vector<std::string> eos_tokens) {
+  JsonTokenizer(const std::string& json, const std::vector<std::string>& eos_tokens) {
     handle_ = checked_call<FoveaTokenizer*>(
         "tokenizer.json", "expected a tokenizer that the tokenizers library reads",
         [&](auto* out, auto* error) {

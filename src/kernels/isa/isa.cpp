@@ -73,7 +73,7 @@ constexpr std::array kVariants = {
 
 const Table& choose(std::string_view name) {
   if (name.empty()) {
-    const Table* best = nullptr;
+    const Table* best = &scalar_table();
     for (const auto& variant : kVariants) {
       if (variant.runs_here()) best = &variant.table();
     }
