@@ -8,8 +8,10 @@
 // `Vec16`, a type of 16 with zero to fma, the operators, max, round and pow2 of those, and
 //   load of bfloat16 too, join(a, b): 8 of each, twice(p): the same 8 in both halves; kStrip,
 //   kPairs: how many a tile of 3 rows can keep in registers, elements or sums; sums(p, out): sum()
-//   of both halves of each of kPairs;
-// and the two types that decode_body.h asks for.
+//   of both halves of each of kPairs; load_half(p, dtype, n) of n 16-bit floats and zeros; sum
+//   (lane i + lane i + 8, then as Vec has it); and spread(s): `per` lanes of its lane 0, as many of
+//   lane 1, ... for s = spread_start(per), and so on from a further lane for spread_next(s, lanes);
+// and the type that decode_body.h asks for.
 // Included inside an anonymous namespace, so that every variant has code of its own.
 
 #include "kernels/isa/product_body.h"

@@ -1,41 +1,4 @@
-// Part of avx2.cpp: the types that decode_body.h works on, as pairs of 256-bit registers.
-
-struct Wide {
-  __m256 low;
-  __m256 high;
-
-  struct Spread {
-    int first;
-    int per;
-  };
-
-  static Wide zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-  static Wide load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
-  static Wide load_half(const uint16_t* p, Float dtype, int n) {
-    uint16_t all[16] = {};
-    std::memcpy(all, p, static_cast<size_t>(n) * 2);
-    if (dtype == Float::kBF16) return {Vec::load_bf16(all).v, Vec::load_bf16(all + 8).v};
-    return {Vec::load_f16(all).v, Vec::load_f16(all + 8).v};
-  }
-  static Wide fma(Wide a, Wide b, Wide c) {
-    return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
-  }
-  friend Wide operator*(Wide a, Wide b) {
-    return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
-  }
-  static Spread spread_start(int per) { return {0, per}; }
-  static Spread spread_next(Spread s, int lanes) { return {s.first + lanes, s.per}; }
-  Wide spread(Spread s) const {
-    alignas(32) float lanes[16];
-    _mm256_store_ps(lanes, low);
-    _mm256_store_ps(lanes + 8, high);
-    const auto one = [&](int i) { return _mm256_broadcast_ss(lanes + s.first + i); };
-    if (s.per == 16) return {one(0), one(0)};
-    if (s.per == 8) return {one(0), one(1)};
-    return {_mm256_blend_ps(one(0), one(1), 0xf0), _mm256_blend_ps(one(2), one(3), 0xf0)};
-  }
-  float sum() const { return Vec{_mm256_add_ps(low, high)}.sum(); }
-};
+// Part of avx2.cpp: the bytes that decode_body.h works on, as pairs of 256-bit registers.
 
 struct Bytes {
   __m256i low;
@@ -72,8 +35,8 @@ struct Bytes {
                                            _mm256_maddubs_epi16(b, signed_at(y)));
     return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
-  static Wide dots(Bytes a, const int8_t* x, Bytes b, const int8_t* y) {
-    return {nibble_dots(a.low, x, b.low, y), nibble_dots(a.high, x + 32, b.high, y + 32)};
+  static Vec16 dots(Bytes a, const int8_t* x, Bytes b, const int8_t* y) {
+    return {{nibble_dots(a.low, x, b.low, y)}, {nibble_dots(a.high, x + 32, b.high, y + 32)}};
   }
   // Whole bytes do not: w x = (w - 128) x + 128 x, where the first is |w - 128| times x with the
   // sign of w - 128, at most 128 * 127.
@@ -87,7 +50,7 @@ struct Bytes {
     return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_madd_epi16(pairs, one),
                                                _mm256_slli_epi32(_mm256_madd_epi16(sums, one), 7)));
   }
-  static Wide dots(Bytes w, const int8_t* x) {
-    return {byte_dots(w.low, x), byte_dots(w.high, x + 32)};
+  static Vec16 dots(Bytes w, const int8_t* x) {
+    return {{byte_dots(w.low, x)}, {byte_dots(w.high, x + 32)}};
   }
 };

@@ -6,14 +6,10 @@
 // its lane, times its block's scales, by a fused multiply-add; then the lanes. The groups' biases,
 // times the sums of the activations, are summed in 16 lanes of their own, a block in each.
 //
-// A variant brings `Wide`, 16 float lanes: zero, load, load_half(p, dtype, n) of n 16-bit floats
-// and zeros, fma, *, sum (lane i + lane i + 8, then as Vec has it), and spread(s): `per` lanes of
-// its lane 0, as many of lane 1, ... for s = spread_start(per), and so on from a further lane for
-// spread_next(s, lanes); and `Bytes`, 64 unsigned bytes: load(p, n) of n and zeros,
-// low_nibbles, high_nibbles, spread_bits<bits>: 8 values as the bytes of a number, prefetch, and
-// dots(bytes, signed bytes...): exact sums of the products of 4 neighbours each, as floats.
+// A variant brings `Bytes`, 64 unsigned bytes: load(p, n) of n and zeros, low_nibbles,
+// high_nibbles, spread_bits<bits>: 8 values as the bytes of a number, prefetch, and dots(bytes,
+// signed bytes...): exact sums of the products of 4 neighbours each, as floats.
 
-constexpr int kLanesWide = 16;
 constexpr int kChunkBytes = 64;
 
 template <int kBits>
@@ -29,7 +25,7 @@ struct DecodeShape {
     const int chunk = w.bits == 4 ? kChunkInputs<4> : kChunkInputs<8>;
     bytes = (w.k + chunk - 1) / chunk * chunk;
   }
-  int padded_blocks() const { return (blocks + kLanesWide - 1) / kLanesWide * kLanesWide; }
+  int padded_blocks() const { return (blocks + kLanes16 - 1) / kLanes16 * kLanes16; }
   size_t row_bytes() const {
     const size_t floats = 2 * static_cast<size_t>(padded_blocks());
     return (static_cast<size_t>(bytes) + floats * sizeof(float) + 63) / 64 * 64;
@@ -104,17 +100,17 @@ void prepare_decode_row(const float* x, const WeightRows& w, std::byte* row) {
 }
 
 // 16 blocks' scales (or biases) of a weight row, zero past the last.
-Wide block_values(const WeightRows& w, const void* values, int row, int first,
-                  const DecodeShape& shape) {
-  const int count = std::min(kLanesWide, shape.blocks - first);
+Vec16 block_values(const WeightRows& w, const void* values, int row, int first,
+                   const DecodeShape& shape) {
+  const int count = std::min(kLanes16, shape.blocks - first);
   const int per_group = w.group_size / shape.block;
   const size_t index = static_cast<size_t>(row) * (w.k / w.group_size) + first / per_group;
   if (per_group == 1 && w.dtype != Float::kF32) {
-    return Wide::load_half(static_cast<const uint16_t*>(values) + index, w.dtype, count);
+    return Vec16::load_half(static_cast<const uint16_t*>(values) + index, w.dtype, count);
   }
-  float wide[kLanesWide] = {};
+  float wide[kLanes16] = {};
   for (int i = 0; i < count; ++i) wide[i] = float_at(values, w.dtype, index + i / per_group);
-  return Wide::load(wide);
+  return Vec16::load(wide);
 }
 
 // 64 weights of fewer than 8 bits as bytes.
@@ -148,7 +144,7 @@ struct Chunk {
       low = Bytes::load(bytes, kChunkBytes);
     }
   }
-  Wide dots(const int8_t* x) const {
+  Vec16 dots(const int8_t* x) const {
     if constexpr (kBits == 4) {
       return Bytes::dots(low, x, high, x + kChunkBytes);
     } else {
@@ -161,13 +157,13 @@ struct Chunk {
 template <int M, int N>
 void bias_sums(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape, int column,
                float out[M][N]) {
-  Wide sums[M][N];
-  for (int m = 0; m < M; ++m) std::fill(sums[m], sums[m] + N, Wide::zero());
-  for (int first = 0; first < shape.blocks; first += kLanesWide) {
+  Vec16 sums[M][N];
+  for (int m = 0; m < M; ++m) std::fill(sums[m], sums[m] + N, Vec16::zero());
+  for (int first = 0; first < shape.blocks; first += kLanes16) {
     for (int n = 0; n < N; ++n) {
-      const Wide bias = block_values(w, w.biases, column + n, first, shape);
+      const Vec16 bias = block_values(w, w.biases, column + n, first, shape);
       for (int m = 0; m < M; ++m) {
-        sums[m][n] = Wide::fma(bias, Wide::load(rows[m].sums + first), sums[m][n]);
+        sums[m][n] = Vec16::fma(bias, Vec16::load(rows[m].sums + first), sums[m][n]);
       }
     }
   }
@@ -190,28 +186,28 @@ void decode_tile(const DecodeRow* rows, const WeightRows& w, const DecodeShape& 
                  float out[M][N]) {
   constexpr int chunk = kChunkInputs<kBits>;
   const int blocks_per_chunk = chunk / shape.block;
-  Wide sums[M][N];
-  unrolled<M>([&](auto m) { unrolled<N>([&](auto n) { sums[m][n] = Wide::zero(); }); });
-  for (int first = 0; first < shape.blocks; first += kLanesWide) {
-    Wide scales[M][N];
+  Vec16 sums[M][N];
+  unrolled<M>([&](auto m) { unrolled<N>([&](auto n) { sums[m][n] = Vec16::zero(); }); });
+  for (int first = 0; first < shape.blocks; first += kLanes16) {
+    Vec16 scales[M][N];
     unrolled<N>([&](auto n) {
-      const Wide scale = block_values(w, w.scales, column + n, first, shape);
-      unrolled<M>([&](auto m) { scales[m][n] = scale * Wide::load(rows[m].scales + first); });
+      const Vec16 scale = block_values(w, w.scales, column + n, first, shape);
+      unrolled<M>([&](auto m) { scales[m][n] = scale * Vec16::load(rows[m].scales + first); });
     });
-    auto spread = Wide::spread_start(kLanesWide / blocks_per_chunk);
+    auto spread = Vec16::spread_start(kLanes16 / blocks_per_chunk);
     const auto step = [&](int at, auto count) {
       Chunk<kBits> weights[N];
       unrolled<N>([&](auto n) { weights[n].load(packed_row(w, column + n), at, count); });
       unrolled<M>([&](auto m) {
         unrolled<N>([&](auto n) {
-          sums[m][n] = Wide::fma(weights[n].dots(rows[m].bytes + at), scales[m][n].spread(spread),
-                                 sums[m][n]);
+          sums[m][n] = Vec16::fma(weights[n].dots(rows[m].bytes + at), scales[m][n].spread(spread),
+                                  sums[m][n]);
         });
       });
-      spread = Wide::spread_next(spread, blocks_per_chunk);
+      spread = Vec16::spread_next(spread, blocks_per_chunk);
     };
     int at = first * shape.block;
-    const int end = std::min(at + kLanesWide * shape.block, w.k);
+    const int end = std::min(at + kLanes16 * shape.block, w.k);
     for (; at + chunk <= end; at += chunk) step(at, std::integral_constant<int, chunk>());
     if (at < end) step(at, end - at);
   }

@@ -1,46 +1,4 @@
-// Part of scalar.cpp: the types that decode_body.h works on, as arrays.
-
-struct Wide {
-  float lane[16];
-
-  struct Spread {
-    int first;
-    int per;
-  };
-
-  template <class F>
-  static Wide make(F f) {
-    Wide w;
-    for (int i = 0; i < 16; ++i) w.lane[i] = f(i);
-    return w;
-  }
-  static Wide zero() {
-    return make([](int) { return 0.0f; });
-  }
-  static Wide load(const float* p) {
-    return make([=](int i) { return p[i]; });
-  }
-  static Wide load_half(const uint16_t* p, Float dtype, int n) {
-    return make([=](int i) {
-      if (i >= n) return 0.0f;
-      return dtype == Float::kBF16 ? Vec::from_bf16(p[i]) : Vec::from_f16(p[i]);
-    });
-  }
-  static Wide fma(const Wide& a, const Wide& b, const Wide& c) {
-    return make([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); });
-  }
-  friend Wide operator*(const Wide& a, const Wide& b) {
-    return make([&](int i) { return a.lane[i] * b.lane[i]; });
-  }
-  static Spread spread_start(int per) { return {0, per}; }
-  static Spread spread_next(Spread s, int lanes) { return {s.first + lanes, s.per}; }
-  Wide spread(Spread s) const {
-    return make([&](int i) { return lane[s.first + i / s.per]; });
-  }
-  float sum() const {
-    return Vec::make([&](int i) { return lane[i] + lane[i + 8]; }).sum();
-  }
-};
+// Part of scalar.cpp: the bytes that decode_body.h works on, as arrays.
 
 struct Bytes {
   uint8_t value[64];
@@ -75,10 +33,17 @@ struct Bytes {
     for (int j = 4 * i; j < 4 * i + 4; ++j) sum += b.value[j] * x[j];
     return sum;
   }
-  static Wide dots(const Bytes& a, const int8_t* x, const Bytes& b, const int8_t* y) {
-    return Wide::make([&](int i) { return static_cast<float>(four(a, x, i) + four(b, y, i)); });
+  template <class Sum>
+  static Vec16 each(Sum sum) {
+    const auto half = [&](int first) {
+      return Vec::make([&](int i) { return static_cast<float>(sum(first + i)); });
+    };
+    return {half(0), half(kLanes)};
   }
-  static Wide dots(const Bytes& b, const int8_t* x) {
-    return Wide::make([&](int i) { return static_cast<float>(four(b, x, i)); });
+  static Vec16 dots(const Bytes& a, const int8_t* x, const Bytes& b, const int8_t* y) {
+    return each([&](int i) { return four(a, x, i) + four(b, y, i); });
+  }
+  static Vec16 dots(const Bytes& b, const int8_t* x) {
+    return each([&](int i) { return four(b, x, i); });
   }
 };

@@ -102,10 +102,6 @@ void expand_stretch(const WeightRows& w, int row, int begin, int count, uint16_t
   round_row(values, count, out);
 }
 
-float fold(__m512 sums) {
-  return Vec{_mm256_add_ps(_mm512_castps512_ps256(sums), _mm512_extractf32x8_ps(sums, 1))}.sum();
-}
-
 // Sums of R rows with C columns over `vectors` vectors.
 template <int R, int C>
 void pairs_tile(const uint16_t* x, int64_t x_stride, const uint16_t* w, int64_t w_stride,
@@ -126,12 +122,11 @@ void pairs_tile(const uint16_t* x, int64_t x_stride, const uint16_t* w, int64_t 
     if constexpr (C == 4) {
       Vec halves[4];
       for (int c = 0; c < 4; ++c) {
-        halves[c] = {_mm256_add_ps(_mm512_castps512_ps256(sums[r][c]),
-                                   _mm512_extractf32x8_ps(sums[r][c], 1))};
+        halves[c] = Vec16{sums[r][c]}.folded();
       }
       Vec::sums(halves, out[r]);
     } else {
-      for (int c = 0; c < C; ++c) out[r][c] = fold(sums[r][c]);
+      for (int c = 0; c < C; ++c) out[r][c] = Vec16{sums[r][c]}.sum();
     }
   }
 }

@@ -51,6 +51,29 @@ struct Vec16 {
   }
   static Vec16 round(const Vec16& a) { return {Vec::round(a.low), Vec::round(a.high)}; }
   static Vec16 pow2(const Vec16& a) { return {Vec::pow2(a.low), Vec::pow2(a.high)}; }
+  // n values of 16 bits, and zeros.
+  static Vec16 load_half(const uint16_t* p, Float dtype, int n) {
+    uint16_t all[kLanes16] = {};
+    std::memcpy(all, p, static_cast<size_t>(n) * 2);
+    if (dtype == Float::kBF16) return load(all);
+    return {Vec::load_f16(all), Vec::load_f16(all + kLanes)};
+  }
+  struct Spread {
+    int first;
+    int per;
+  };
+  static Spread spread_start(int per) { return {0, per}; }
+  static Spread spread_next(Spread s, int lanes) { return {s.first + lanes, s.per}; }
+  Vec16 spread(Spread s) const {
+    float lanes[kLanes16];
+    store(lanes);
+    const float* from = lanes + s.first;
+    if (s.per >= kLanes) return {Vec::set1(from[0]), Vec::set1(from[kLanes / s.per])};
+    float spread[kLanes16];
+    for (int i = 0; i < kLanes16; ++i) spread[i] = from[i / s.per];
+    return load(spread);
+  }
+  float sum() const { return (low + high).sum(); }
   static void sums(const Vec16* w, float* out) {
     const Vec halves[4] = {w[0].low, w[0].high, w[1].low, w[1].high};
     Vec::sums(halves, out);
