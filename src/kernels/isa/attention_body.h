@@ -7,12 +7,10 @@
 
 // One query's softmax so far: `sum` and its sums over values are relative to exp(peak).
 struct Softmax {
-  int first = 0;  // keys that the query sees
-  int last = 0;   // one past their end
+  Keys seen;
+  Keys block;  // of them, within the present block
   float peak = -std::numeric_limits<float>::infinity();
   float sum = 0;
-  int begin = 0;  // the same keys within the present block
-  int end = 0;
 };
 
 // Scores of the block's keys for R queries, into scores[r * kKeyBlock + j].
@@ -37,9 +35,9 @@ void block_scores(const AttentionRows& a, const AttendScratch& s, const float* q
 
 // Turns one row's scores of a block into weights and rescales what it has summed so far.
 void weigh_block(const AttentionRows& a, float* scores, Softmax& row, int columns, float* out) {
-  if (row.begin == row.end) return;
-  const auto count = static_cast<size_t>(row.end - row.begin);
-  float* s = scores + row.begin;
+  if (row.block.begin == row.block.end) return;
+  const auto count = static_cast<size_t>(row.block.end - row.block.begin);
+  float* s = scores + row.block.begin;
   const Vec lowest = Vec::set1(-std::numeric_limits<float>::infinity());
   Vec peaks = lowest;
   for_each_vec(count, [&](size_t j, auto load, auto store) {
@@ -119,16 +117,16 @@ void add_block(const AttentionRows& a, const AttendScratch& s, Softmax* rows, fl
   int end = kKeyBlock;
   for (int r = 0; r < R; ++r) {
     weigh_block(a, s.scores + r * kKeyBlock, rows[r], s.columns, sums + r * s.columns);
-    begin = std::max(begin, rows[r].begin);
-    end = std::min(end, rows[r].end);
+    begin = std::max(begin, rows[r].block.begin);
+    end = std::min(end, rows[r].block.end);
   }
   end = std::max(begin, end);
   const auto alone = [&](int r, int from, int to) {
     add_values<1>(s, s.scores + r * kKeyBlock, from, to, sums + r * s.columns);
   };
-  for (int r = 0; r < R; ++r) alone(r, rows[r].begin, std::min(begin, rows[r].end));
+  for (int r = 0; r < R; ++r) alone(r, rows[r].block.begin, std::min(begin, rows[r].block.end));
   add_values<R>(s, s.scores, begin, end, sums);
-  for (int r = 0; r < R; ++r) alone(r, std::max(end, rows[r].begin), rows[r].end);
+  for (int r = 0; r < R; ++r) alone(r, std::max(end, rows[r].block.begin), rows[r].block.end);
 }
 
 // R queries, from `query` on, meet the unpacked block of keys [first, first + keys).
@@ -137,17 +135,12 @@ void attend_tile(const AttentionRows& a, const AttendScratch& s, int query, int 
                  Softmax* rows) {
   bool seen = false;
   for (int r = 0; r < R; ++r) {
-    rows[r].begin = std::clamp(rows[r].first - first, 0, keys);
-    rows[r].end = std::clamp(rows[r].last - first, rows[r].begin, keys);
-    seen = seen || rows[r].begin < rows[r].end;
+    rows[r].block = rows[r].seen.within(first, keys);
+    seen = seen || rows[r].block.begin < rows[r].block.end;
   }
   if (!seen) return;
   block_scores<R>(a, s, s.q + query * s.columns, keys);
   add_block<R>(a, s, rows, s.sums + query * s.columns);
-}
-
-int64_t query_at(const AttentionRows& a, int t) {
-  return t / a.group * a.q_stride + t % a.group * a.head_dim;
 }
 
 // The queries, and which keys each sees.
@@ -156,8 +149,7 @@ void begin_rows(const AttentionRows& a, const AttendScratch& s, Softmax* rows) {
   // Zeros behind the end of a head add nothing to a sum.
   std::fill(s.q, s.q + queries * s.columns, 0.0f);
   for (int t = 0; t < queries; ++t) {
-    rows[t].last = a.last_key + t / a.group * a.key_step;
-    rows[t].first = a.window > 0 ? std::max(0, rows[t].last - a.window) : 0;
+    rows[t].seen = keys_of(a, t);
     std::copy(a.q + query_at(a, t), a.q + query_at(a, t) + a.head_dim, s.q + t * s.columns);
   }
 }
@@ -172,8 +164,8 @@ void attend_keys(const AttentionRows& a, const AttendScratch& s, int split, Soft
     rows[t].peak = -std::numeric_limits<float>::infinity();
     rows[t].sum = 0;
   }
-  const int last = std::min((split + 1) * kSplit, rows[queries - 1].last);
-  int first = std::max(split * kSplit, rows[0].first / kKeyBlock * kKeyBlock);
+  const int last = std::min((split + 1) * kSplit, rows[queries - 1].seen.end);
+  int first = std::max(split * kSplit, rows[0].seen.begin / kKeyBlock * kKeyBlock);
   for (; first < last; first += kKeyBlock) {
     const int keys = std::min(kKeyBlock, last - first);
     a.kv_dtype == Float::kF32 ? unpack_block<float>(a, s, first, keys)
@@ -223,8 +215,8 @@ void attend(const AttentionRows& a, float* memory) {
   begin_rows(a, s, rows);
   float* parts = s.totals + kQueries * size;
   std::fill(s.totals, parts, 0.0f);
-  const int last = rows[queries - 1].last;
-  for (int split = rows[0].first / kSplit; split * kSplit < last; ++split) {
+  const int last = rows[queries - 1].seen.end;
+  for (int split = rows[0].seen.begin / kSplit; split * kSplit < last; ++split) {
     attend_keys(a, s, split, rows, parts);
     for (int t = 0; t < queries; ++t) merge_part(parts + t * size, s.columns, s.totals + t * size);
   }

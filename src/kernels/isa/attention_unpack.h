@@ -1,5 +1,28 @@
 // Part of body.h: what exact attention works on, and how keys and values get there.
 
+// Keys [begin, end), of all or of a block.
+struct Keys {
+  int begin = 0;
+  int end = 0;
+
+  // Those of the `keys` keys from `first` on, counted from there.
+  Keys within(int first, int keys) const {
+    const int from = std::clamp(begin - first, 0, keys);
+    return {from, std::clamp(end - first, from, keys)};
+  }
+};
+
+// What query t sees; queries are the heads of row 0, those of row 1, ...
+Keys keys_of(const AttentionRows& a, int t) {
+  const int end = a.last_key + t / a.group * a.key_step;
+  return {a.window > 0 ? std::max(0, end - a.window) : 0, end};
+}
+
+// Where it stands in `q` and `out`.
+int64_t query_at(const AttentionRows& a, int t) {
+  return t / a.group * a.q_stride + t % a.group * a.head_dim;
+}
+
 // What attend() keeps in its scratch, beside the state on its stack.
 struct AttendScratch {
   int columns;    // D in whole Vec16s, with zeros behind D

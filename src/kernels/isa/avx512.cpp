@@ -23,6 +23,8 @@ namespace {
 
 #include "kernels/isa/body.h"
 
+#include "kernels/isa/pairs_avx512.h"
+
 #include "kernels/isa/flash_pack_avx512.h"
 
 #include "kernels/isa/flash_avx512.h"

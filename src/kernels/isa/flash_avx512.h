@@ -14,10 +14,9 @@ struct Seen {
 
   Seen(const AttentionRows& a, int query, int block, int keys) {
     for (int r = 0; r < R; ++r) {
-      const int last = a.last_key + (query + r) / a.group * a.key_step;
-      const int first = a.window > 0 ? std::max(0, last - a.window) : 0;
-      begin[r] = std::clamp(first - block, 0, keys);
-      end[r] = std::clamp(last - block, begin[r], keys);
+      const Keys seen = keys_of(a, query + r).within(block, keys);
+      begin[r] = seen.begin;
+      end[r] = seen.end;
       if (begin[r] == end[r]) continue;
       lowest = std::min(lowest, begin[r]);
       highest = std::max(highest, end[r]);
@@ -25,10 +24,6 @@ struct Seen {
     for (int r = 0; r < R; ++r) ragged = ragged || begin[r] != 0 || end[r] != kFlashKeys;
   }
 };
-
-__m512 pairs_times(__m512 sum, __m512i a, __m512i b) {
-  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
-}
 
 // 2^x with a relative error of 4e-6 and exactly 1 at 0; exactly 0 from -150 down. NaN stays.
 __m512 exp2_vec(__m512 x) {
@@ -209,13 +204,13 @@ void attend_bf16(const AttentionRows& a, float* scratch) {
   std::fill(f.peaks, f.peaks + f.queries + kLanes16, -std::numeric_limits<float>::infinity());
   std::fill(f.sums, f.sums + f.queries * kLanes16, 0.0f);
   std::fill(f.out, f.out + f.queries * f.columns, 0.0f);
-  const int last = a.last_key + (a.rows - 1) * a.key_step;
-  const int first = a.window > 0 ? std::max(0, a.last_key - a.window) : 0;
+  const int first = keys_of(a, 0).begin;
+  const int last = keys_of(a, f.queries - 1).end;
   for (int block = first / kFlashKeys * kFlashKeys; block < last; block += kFlashKeys) {
     flash_block(a, f, block, std::min(kFlashKeys, last - block));
   }
   for (int t = 0; t < f.queries; ++t) {
-    float* out = a.out + t / a.group * a.q_stride + t % a.group * a.head_dim;
+    float* out = a.out + query_at(a, t);
     const float share = 1 / _mm512_reduce_add_ps(_mm512_load_ps(f.sums + t * kLanes16));
     // An unseen key may have turned -0 into 0: adding 0 makes them one.
     for (int d = 0; d < a.head_dim; ++d) out[d] = f.out[t * f.columns + d] * share + 0.0f;

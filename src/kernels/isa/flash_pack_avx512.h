@@ -42,23 +42,6 @@ struct Flash {
   }
 };
 
-__m512i round_pairs(__m512 low, __m512 high) {
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
-}
-
-// Elements [at, at + 32) of a row of `n` as bfloat16, zeros behind its end.
-__m512i load_halves(const void* row, Float dtype, int64_t at, int n) {
-  const int left = n - static_cast<int>(at);
-  const auto mask = left >= 32 ? ~uint32_t{0} : (uint32_t{1} << left) - 1;
-  if (dtype == Float::kBF16) {
-    return _mm512_maskz_loadu_epi16(mask, static_cast<const uint16_t*>(row) + at);
-  }
-  const float* p = static_cast<const float*>(row) + at;
-  const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), p);
-  const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), p + kLanes16);
-  return round_pairs(low, high);
-}
-
 const void* row_of(const void* rows, Float dtype, int64_t element) {
   return static_cast<const char*>(rows) + element * (dtype == Float::kBF16 ? 2 : 4);
 }
@@ -91,7 +74,7 @@ void transpose(__m512i* r) {
 
 void pack_queries(const AttentionRows& a, const Flash& f) {
   for (int t = 0; t < f.queries; ++t) {
-    const float* q = a.q + t / a.group * a.q_stride + t % a.group * a.head_dim;
+    const float* q = a.q + query_at(a, t);
     for (int p = 0; p < f.pairs; p += kLanes16) {
       _mm512_store_si512(f.q + t * f.pairs + p, load_halves(q, Float::kF32, 2 * p, a.head_dim));
     }

@@ -7,14 +7,6 @@
 
 constexpr int kPairs = 32;  // inputs of a vector
 
-using Pairs = __m512bh;
-
-Pairs load_pairs(const uint16_t* p) { return reinterpret_cast<Pairs>(_mm512_loadu_si512(p)); }
-
-void store_pairs(uint16_t* p, Pairs pairs) {
-  _mm512_storeu_si512(p, reinterpret_cast<__m512i>(pairs));
-}
-
 int padded_inputs(int k) { return (k + kPairs - 1) / kPairs * kPairs; }
 
 bool evens_first(const WeightRows& w) { return w.bits == 4 && w.group_size >= 64; }
@@ -23,16 +15,9 @@ size_t prompt_row_bytes(const WeightRows& w) { return static_cast<size_t>(padded
 
 // Floats to bfloat16, with zeros behind up to a whole vector.
 void round_row(const float* x, int count, uint16_t* out) {
-  int i = 0;
-  for (; i + kPairs <= count; i += kPairs) {
-    store_pairs(out + i, _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i)));
+  for (int i = 0; i < count; i += kPairs) {
+    _mm512_storeu_si512(out + i, load_halves(x, Float::kF32, i, count));
   }
-  if (i == count) return;
-  const uint32_t mask = (uint32_t{1} << (count - i)) - 1;
-  const auto half = [&](int at) {
-    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> at), x + i + at);
-  };
-  store_pairs(out + i, _mm512_cvtne2ps_pbh(half(16), half(0)));
 }
 
 void prepare_prompt_row(const float* x, const WeightRows& w, std::byte* row) {
@@ -64,7 +49,7 @@ void expand_nibbles(const WeightRows& w, int row, int begin, int count, uint16_t
     const __m512 values = _mm512_fmadd_ps(steps, _mm512_set1_ps(float_at(w.scales, w.dtype, index)),
                                           _mm512_set1_ps(float_at(w.biases, w.dtype, index)));
     // Twice, so that the fifth bit of an index does not matter.
-    const auto table = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(values, values));
+    const __m512i table = round_pairs(values, values);
     const __m512i pairs =
         _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + i / 2)));
     _mm512_store_si512(out + i, _mm512_permutexvar_epi16(pairs, table));
@@ -83,7 +68,7 @@ void expand_bytes(const WeightRows& w, int row, int begin, int count, uint16_t* 
       const __m128i q = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i + at));
       return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(q)), scale, bias);
     };
-    store_pairs(out + i, _mm512_cvtne2ps_pbh(sixteen(16), sixteen(0)));
+    _mm512_storeu_si512(out + i, round_pairs(sixteen(0), sixteen(16)));
   }
 }
 
@@ -111,11 +96,11 @@ void pairs_tile(const uint16_t* x, int64_t x_stride, const uint16_t* w, int64_t 
     for (int c = 0; c < C; ++c) sums[r][c] = _mm512_setzero_ps();
   }
   for (int i = 0; i < vectors * kPairs; i += kPairs) {
-    Pairs columns[C];
-    for (int c = 0; c < C; ++c) columns[c] = load_pairs(w + c * w_stride + i);
+    __m512i columns[C];
+    for (int c = 0; c < C; ++c) columns[c] = _mm512_loadu_si512(w + c * w_stride + i);
     for (int r = 0; r < R; ++r) {
-      const Pairs row = load_pairs(x + r * x_stride + i);
-      for (int c = 0; c < C; ++c) sums[r][c] = _mm512_dpbf16_ps(sums[r][c], row, columns[c]);
+      const __m512i row = _mm512_loadu_si512(x + r * x_stride + i);
+      for (int c = 0; c < C; ++c) sums[r][c] = pairs_times(sums[r][c], row, columns[c]);
     }
   }
   for (int r = 0; r < R; ++r) {
