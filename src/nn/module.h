@@ -30,12 +30,9 @@ class Module {
   virtual void visit(Visitor& visitor) = 0;
 };
 
-// Walks a whole tree and calls `see` with the full name of every parameter.
-template <typename See>
-class TreeVisitor : public Visitor {
+// A visitor of the whole tree that knows where it stands.
+class PathVisitor : public Visitor {
  public:
-  explicit TreeVisitor(See see) : see_(std::move(see)) {}
-  void parameter(const std::string& name, mx::array& value) override { see_(path_ + name, value); }
   void child(const std::string& name, Module& module) override {
     const std::string outer = path_;
     path_ += name + ".";
@@ -43,9 +40,14 @@ class TreeVisitor : public Visitor {
     path_ = outer;
   }
 
+ protected:
+  // The full name of a parameter of the module that is visited.
+  std::string full_name(const std::string& name) const { return path_ + name; }
+  // That module's own, empty at the root.
+  std::string module_name() const { return path_.substr(0, path_.empty() ? 0 : path_.size() - 1); }
+
  private:
-  See see_;
-  std::string path_;
+  std::string path_;  // with a dot behind it
 };
 
 }  // namespace fovea::nn

@@ -135,12 +135,12 @@ std::optional<kernels::Affine> Weights::affine_of(const std::string& path) const
   return affine;
 }
 
-class WeightLoader : public Visitor {
+class WeightLoader : public PathVisitor {
  public:
   explicit WeightLoader(Weights& weights) : weights_(weights) {}
 
   void parameter(const std::string& name, mx::array& value) override {
-    const std::string path = path_ + name;
+    const std::string path = full_name(name);
     const auto found = weights_.tensors_.find(path);
     if (found == weights_.tensors_.end()) {
       fail(ErrorKind::kInvalidData, "[weights] expected a tensor '{}' but the checkpoint has none",
@@ -158,15 +158,8 @@ class WeightLoader : public Visitor {
     weights_.tensors_.erase(found);
   }
 
-  void child(const std::string& name, Module& module) override {
-    const std::string outer = path_;
-    path_ += name + ".";
-    module.visit(*this);
-    path_ = outer;
-  }
-
   void quantizable(QuantizableWeight& weight) override {
-    const std::string path = path_.substr(0, path_.size() - 1);
+    const std::string path = module_name();
     const mx::array* scales = find("scales");
     const mx::array* biases = find("biases");
     if (!scales) {
@@ -189,12 +182,11 @@ class WeightLoader : public Visitor {
  private:
   // The named tensor of the module that is visited, or null.
   const mx::array* find(const char* name) const {
-    const auto found = weights_.tensors_.find(path_ + name);
+    const auto found = weights_.tensors_.find(full_name(name));
     return found == weights_.tensors_.end() ? nullptr : &found->second.value;
   }
 
   Weights& weights_;
-  std::string path_;
 };
 
 void Weights::load_into(Module& module) {

@@ -42,13 +42,13 @@ std::vector<int64_t> conv_shape(const std::vector<int64_t>& rows, const Json& vi
   return {rows[0], t, p, p, channels};
 }
 
-class Planner : public nn::Visitor {
+class Planner : public nn::PathVisitor {
  public:
   Planner(const Json& config, const SynthOptions& options) : config_(config), options_(options) {}
 
   void parameter(const std::string& name, mx::array& value) override {
     PlannedTensor tensor;
-    tensor.entry.name = path_ + name;
+    tensor.entry.name = full_name(name);
     tensor.stream = tensor.entry.name;
     tensor.entry.shape.assign(value.shape().begin(), value.shape().end());
     const bool words = value.dtype() == mx::uint32;
@@ -59,7 +59,7 @@ class Planner : public nn::Visitor {
     } else if (name == "scales" || name == "biases") {
       tensor.fill = name == "scales" ? Fill::kScales : Fill::kBiases;
       tensor.deviation = fan_in(shape.back() * options_.affine->group_size);
-      tensor.stream = path_;
+      tensor.stream = full_name("");  // both of a weight
     } else if (shape.size() < 2) {
       tensor.fill = name.ends_with("weight") ? Fill::kNorm : Fill::kSpread;
       tensor.deviation = kSmall;
@@ -71,17 +71,10 @@ class Planner : public nn::Visitor {
     plan_.push_back(std::move(tensor));
   }
 
-  void child(const std::string& name, nn::Module& module) override {
-    const std::string outer = path_;
-    path_ += name + ".";
-    module.visit(*this);
-    path_ = outer;
-  }
-
   void quantizable(nn::QuantizableWeight& weight) override {
-    if (!options_.affine || stays_plain(path_)) return;
+    if (!options_.affine || stays_plain(module_name())) return;
     if (weight.in_size() % options_.affine->group_size != 0) return;
-    weight.set_affine(*options_.affine, path_.substr(0, path_.size() - 1));
+    weight.set_affine(*options_.affine, module_name());
   }
 
   std::vector<PlannedTensor> take() { return std::move(plan_); }
@@ -91,7 +84,6 @@ class Planner : public nn::Visitor {
 
   const Json& config_;
   const SynthOptions& options_;
-  std::string path_;
   std::vector<PlannedTensor> plan_;
 };
 
