@@ -60,12 +60,13 @@ mx::array make_op(Op op, const Arrays& inputs) {
   const auto stream = mx::default_stream(mx::default_device());
   if (stream.device != mx::Device::cpu) return op.fallback(inputs);
   const char* name = op.name;
-  const auto fallback = op.fallback;
+  // Only a check needs these after the op is given away; each node would copy what they hold.
+  const auto fallback = checks_on() ? op.fallback : nullptr;
   const float tolerance = op.tolerance;
-  mx::Shape shape = op.shape;
+  mx::Shape shape = std::move(op.shape);
   mx::array out(std::move(shape), mx::float32,
                 std::make_shared<KernelPrimitive>(stream, std::move(op)), inputs);
-  if (checks_on()) compare_with_fallback(name, out, fallback(inputs), tolerance);
+  if (fallback) compare_with_fallback(name, out, fallback(inputs), tolerance);
   return out;
 }
 
