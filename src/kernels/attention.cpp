@@ -16,6 +16,7 @@ constexpr int kHeadDimMax = 256;
 // Of the largest value, for products in bfloat16: two roundings of 2^-9, of which scores that weigh
 // little make more.
 constexpr float kBFloat16Tolerance = 2e-2f;
+
 // Queries that see one stretch of keys. Blocks of keys are counted from the stretch's first key, so
 // that a picture's bits do not depend on the pictures before it.
 struct Stretch {
@@ -102,12 +103,9 @@ class Pieces {
   int groups_;
 };
 
-// A thread's own memory, at a multiple of 64 bytes.
 float* scratch_of(size_t floats) {
   thread_local std::vector<float> memory;
-  if (memory.size() < floats + 16) memory.resize(floats + 16);
-  const auto past = reinterpret_cast<uintptr_t>(memory.data()) % 64;
-  return memory.data() + (64 - past) / sizeof(float) % 16;
+  return kept(memory, floats);
 }
 
 // One row in splits of its history, each with all heads, so that memory is read as it lies.
@@ -119,8 +117,7 @@ void attend_splits(int pieces, int queries, Piece piece_of) {
   const int splits = (any.last_key + isa::kSplit - 1) / isa::kSplit - first;
   const size_t size = queries * isa::part_floats(dim);
   thread_local std::vector<float> memory;
-  memory.resize(size * pieces * splits);
-  float* const parts = memory.data();
+  float* const parts = kept(memory, size * pieces * splits);
   parallel_for(pieces * splits, 1, [&](int begin, int end) {
     for (int i = begin; i < end; ++i) {
       isa::table().attend_split(piece_of(i % pieces), first + i / pieces,

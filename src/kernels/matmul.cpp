@@ -58,15 +58,6 @@ void check_affine(const mx::array& w, const mx::array& scales, const mx::array& 
 // Few rows are split finely enough for all threads, many rows coarsely; the sums are the same.
 constexpr int kColumnGrain = 16;
 
-// Memory that a thread keeps, since fresh pages would cost more than the product of a single row.
-template <class T>
-T* kept(std::vector<T>& memory, size_t count) {
-  constexpr size_t kAlignment = 64;
-  if (memory.size() < count + kAlignment) memory.resize(count + kAlignment);
-  const auto address = reinterpret_cast<uintptr_t>(memory.data());
-  return memory.data() + (kAlignment - address % kAlignment) % kAlignment / sizeof(T);
-}
-
 void for_columns(int n_count, const std::function<void(int, int)>& body) {
   parallel_for((n_count + 3) / 4, kColumnGrain / 4,
                [&](int begin, int end) { body(begin * 4, std::min(end * 4, n_count)); });

@@ -50,6 +50,16 @@ using Halves = Elements<uint16_t>;
 // holds must not matter to the result.
 void parallel_for(int count, int grain, const std::function<void(int, int)>& body);
 
+// Room for `count` values at a multiple of 64 bytes in `memory`, which only grows: a thread keeps
+// it, since fresh pages would cost more than the product of a single row.
+template <class T>
+T* kept(std::vector<T>& memory, size_t count) {
+  constexpr size_t kAlignment = 64;
+  if (memory.size() < count + kAlignment) memory.resize(count + kAlignment);
+  const auto address = reinterpret_cast<uintptr_t>(memory.data());
+  return memory.data() + (kAlignment - address % kAlignment) % kAlignment / sizeof(T);
+}
+
 // "[2, 3]", for error messages.
 std::string shape_text(const mx::array& a);
 
