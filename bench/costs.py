@@ -65,11 +65,15 @@ class Costs:
         head = self.text["hidden_size"] * self.text["vocab_size"]
         return 2 * layers * tokens + attention + 2 * head
 
-    def vision_flops(self, tokens):
-        """Products and bidirectional attention of a picture that takes `tokens` in the prompt."""
+    def vision_rows(self, tokens):
+        """Rows in the tower of a picture that takes `tokens` in the prompt."""
         merge = self.vision.get("spatial_merge_size", 1) ** 2
         clip = self.vision.get("model_type") == "clip_vision_model"
-        rows = tokens * merge + (1 if clip else 0)
+        return tokens * merge + (1 if clip else 0)
+
+    def vision_flops(self, tokens):
+        """Products and bidirectional attention of a picture that takes `tokens` in the prompt."""
+        rows = self.vision_rows(tokens)
         depth = self.vision.get("depth") or self.vision["num_hidden_layers"]
         last = self.config.get("vision_feature_layer", -1)
         used = depth + 1 + last if last < 0 else last

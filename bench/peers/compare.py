@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""Fovea beside llama.cpp on the same checkpoint, threads and pictures. Both run by turns, so that a
-machine that changes its clock changes it for both; medians, and their ratio. Needs
-`bench/peers/setup llama_cpp` once. One JSON object a line and a table at the end."""
+"""Fovea beside llama.cpp on the same checkpoint, threads and pictures, and beside OpenVINO on the
+tower's blocks. They run by turns, so that a machine that changes its clock changes it for all;
+medians, and their ratio. Needs `bench/peers/setup llama_cpp` once, and `setup openvino` for its
+lines. One JSON object a line and a table at the end."""
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from costs import Costs  # noqa: E402
 from fovea_runs import ROOT, Fovea, checkpoint, limits  # noqa: E402
 from pictures import picture, sizes  # noqa: E402
 
-from llama_cpp import LlamaCpp  # noqa: E402
+from llama_cpp import PEERS, LlamaCpp  # noqa: E402
 
 PICTURES = "640x480,1344x1344"
 PICTURE_TEXT = 30
@@ -20,26 +23,37 @@ NEW_TOKENS = 32
 
 
 class Pairs:
-    """Figures of both, by name; `better` says which way they go."""
+    """Figures of Fovea and a peer, by name; `better` says which way they go."""
 
     def __init__(self, model):
         self.model = model
         self.values = {}
 
-    def add(self, name, unit, better, ours, theirs):
-        pair = self.values.setdefault(name, (unit, better, [], []))
+    def add(self, name, unit, better, ours, theirs, peer=LlamaCpp.name):
+        pair = self.values.setdefault((name, peer), (unit, better, [], []))
         pair[2].append(ours)
         pair[3].append(theirs)
 
     def lines(self):
-        for name, (unit, better, ours, theirs) in self.values.items():
+        for (name, peer), (unit, better, ours, theirs) in self.values.items():
             a, b = statistics.median(ours), statistics.median(theirs)
             yield {"model": self.model, "name": name, "unit": unit, "fovea": round(a, 3),
-                   "llama.cpp": round(b, 3), "runs": len(ours),
+                   "peer": peer, "theirs": round(b, 3), "runs": len(ours),
                    "times_better": round(b / a if better == "less" else a / b, 3)}
 
 
+def openvino_ms(folder, rows, threads):
+    """One picture through the tower's blocks, in whichever precision is faster."""
+    python = PEERS / "openvino-venv" / "bin" / "python"
+    script = Path(__file__).with_name("openvino_tower.py")
+    out = subprocess.run([python, script, folder, str(rows), "--threads", str(threads),
+                          "--repeats", "1"], check=True, capture_output=True, text=True).stdout
+    times = json.loads(out.splitlines()[-1])
+    return min(times["f32_ms"], times["bf16_ms"])
+
+
 def compare_pictures(pairs, fovea, peer, pictures):
+    costs = Costs(fovea.folder)
     for width, height in pictures:
         image = picture(ROOT / "build" / "bench" / "pictures", width, height)
         text = fovea.words(PICTURE_TEXT + fovea.extra)
@@ -47,6 +61,10 @@ def compare_pictures(pairs, fovea, peer, pictures):
         theirs = peer.picture(image, text, 1)
         size = f"{width}x{height}"
         pairs.add(f"vision encode {size}", "ms", "less", ours["vision_ms"], theirs["vision_ms"])
+        if (PEERS / "openvino-venv").exists():
+            rows = costs.vision_rows(ours["images"][0]["tokens"])
+            pairs.add(f"vision encode {size}", "ms", "less", ours["vision_ms"],
+                      openvino_ms(fovea.folder, rows, peer.threads), "OpenVINO")
         pairs.add(f"first token {size}", "ms", "less", ours["prompt_ms"], theirs["first_token_ms"])
         pairs.add(f"peak memory {size}", "GB", "less", ours["peak_memory"] / 1e9,
                   theirs["peak_memory"] / 1e9)
@@ -86,10 +104,10 @@ def main():
         for line in pairs.lines():
             print(json.dumps(line), flush=True)
             lines.append(line)
-    print(f"\n{'model':16} {'figure':26} {'Fovea':>10} {'llama.cpp':>10} {'unit':9} {'ratio':>7}")
+    print(f"\n{'model':16} {'figure':26} {'Fovea':>10} {'peer':>10} {'':10} {'unit':9} {'ratio':>7}")
     for line in lines:
-        print(f"{line['model']:16} {line['name']:26} {line['fovea']:>10.6g} "
-              f"{line['llama.cpp']:>10.6g} {line['unit']:9} {line['times_better']:>6.2f}x")
+        print(f"{line['model']:16} {line['name']:26} {line['fovea']:>10.6g} {line['theirs']:>10.6g} "
+              f"{line['peer']:10} {line['unit']:9} {line['times_better']:>6.2f}x")
 
 
 if __name__ == "__main__":
