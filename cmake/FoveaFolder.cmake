@@ -33,10 +33,12 @@ find_package(fmt REQUIRED)
 add_library(fovea_format INTERFACE)
 target_link_libraries(fovea_format INTERFACE fmt::fmt)
 
-# Where tests find the repository's fixtures and the embedded model.
-add_library(fovea_test_support INTERFACE)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # SHA-256 of fixtures
-target_link_libraries(fovea_test_support INTERFACE OpenSSL::Crypto)
-target_include_directories(fovea_test_support INTERFACE ${PROJECT_SOURCE_DIR}/tests)
-target_compile_definitions(fovea_test_support INTERFACE
-  FOVEA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+# Where tests find the repository's fixtures and the embedded model. One file alone is given the
+# folder's name, so that clones side by side share the compiler cache.
+if(FOVEA_TESTS)
+  add_library(fovea_test_support STATIC ${PROJECT_SOURCE_DIR}/tests/support/source_path.cpp)
+  find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # SHA-256 of fixtures
+  target_link_libraries(fovea_test_support PUBLIC OpenSSL::Crypto PRIVATE fovea_flags)
+  target_include_directories(fovea_test_support PUBLIC ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(fovea_test_support PRIVATE FOVEA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+endif()

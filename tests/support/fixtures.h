@@ -9,12 +9,9 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/json.h"
+#include "support/source_path.h"
 
 namespace fovea::testing {
-
-inline std::filesystem::path source_path(const std::string& name) {
-  return std::filesystem::path(FOVEA_SOURCE_DIR) / name;
-}
 
 inline std::filesystem::path fixture_path(const std::string& name) {
   return source_path("tests/fixtures/" + name);
