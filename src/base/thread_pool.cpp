@@ -1,5 +1,6 @@
 #include "base/thread_pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -178,6 +179,16 @@ void ThreadPool::run(int tasks, const std::function<void(int)>& task) {
   state.take_tasks();
   state.close();
   if (state.failure) std::rethrow_exception(std::exchange(state.failure, nullptr));
+}
+
+void parallel_for(int count, int grain, const std::function<void(int, int)>& body) {
+  auto& pool = ThreadPool::instance();
+  const int pieces = std::clamp(count / std::max(1, grain), 1, pool.size() * 4);
+  if (pieces == 1 || pool.size() == 1) return body(0, count);
+  pool.run(pieces, [&](int piece) {
+    const auto at = [&](int i) { return static_cast<int>(int64_t{count} * i / pieces); };
+    body(at(piece), at(piece + 1));
+  });
 }
 
 }  // namespace fovea

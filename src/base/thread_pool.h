@@ -38,4 +38,8 @@ class ThreadPool {
   int threads_;
 };
 
+// Calls body(begin, end) over [0, count) on the process's pool, in pieces of at least `grain`. What
+// a piece holds must not matter to the result.
+void parallel_for(int count, int grain, const std::function<void(int, int)>& body);
+
 }  // namespace fovea

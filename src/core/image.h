@@ -3,7 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+
+#include "base/page_vector.h"
 
 namespace fovea {
 
@@ -15,7 +16,7 @@ struct Size {
 
 struct Image {
   Size size;
-  std::vector<uint8_t> rgb;  // size.height * size.width * 3
+  PageVector<uint8_t> rgb;  // size.height * size.width * 3
 };
 
 }  // namespace fovea

@@ -120,11 +120,11 @@ class SquareImageProcessor : public ImageProcessor {
            name, used.size.width, used.size.height);
     }
     out.pixels.shape = {1, 3, used.size.height, used.size.width};
-    out.pixels.data.reserve(used.rgb.size());
-    for (size_t channel = 0; channel < 3; ++channel) {
-      for (size_t i = channel; i < used.rgb.size(); i += 3) {
-        out.pixels.data.push_back(scale_(static_cast<int>(channel), used.rgb[i]));
-      }
+    out.pixels.data.resize(used.rgb.size());
+    float* to = out.pixels.data.data();
+    const int count = used.size.width * used.size.height;
+    for (int channel = 0; channel < 3; ++channel, to += count) {
+      scale_.scale(channel, used.rgb.data(), count, to);
     }
     return out;
   }

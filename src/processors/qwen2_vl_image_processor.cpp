@@ -93,32 +93,32 @@ class Qwen2VlImageProcessor : public ImageProcessor {
     return {static_cast<int>(width), static_cast<int>(height)};
   }
 
-  // A still picture fills every temporal plane.
   HostTensor patches(const Image& image, int rows, int columns) const {
     HostTensor out;
     out.shape = {rows * columns, 3 * temporal_ * patch_ * patch_};
-    out.data.reserve(static_cast<size_t>(out.shape[0]) * static_cast<size_t>(out.shape[1]));
+    out.data.resize(static_cast<size_t>(out.shape[0]) * static_cast<size_t>(out.shape[1]));
+    float* to = out.data.data();
     for (int block = 0; block < rows * columns / (merge_ * merge_); ++block) {
       for (int inside = 0; inside < merge_ * merge_; ++inside) {
         const int row = block / (columns / merge_) * merge_ + inside / merge_;
         const int column = block % (columns / merge_) * merge_ + inside % merge_;
-        for (int channel = 0; channel < 3; ++channel) {
-          for (int plane = 0; plane < temporal_; ++plane) {
-            append_patch(image, row, column, channel, out.data);
-          }
-        }
+        for (int channel = 0; channel < 3; ++channel)
+          to = put_patch(image, row, column, channel, to);
       }
     }
     return out;
   }
 
-  void append_patch(const Image& image, int row, int column, int channel,
-                    std::vector<float>& to) const {
-    for (int y = row * patch_; y < (row + 1) * patch_; ++y) {
-      const uint8_t* from =
-          image.rgb.data() + (int64_t{y} * image.size.width + column * patch_) * 3 + channel;
-      for (int x = 0; x < patch_; ++x) to.push_back(scale_(channel, from[int64_t{3} * x]));
+  // A still picture fills every temporal plane. Returns what lies behind them.
+  float* put_patch(const Image& image, int row, int column, int channel, float* to) const {
+    float* const first = to;
+    for (int y = row * patch_; y < (row + 1) * patch_; ++y, to += patch_) {
+      const int64_t pixel = int64_t{y} * image.size.width + int64_t{column} * patch_;
+      scale_.scale(channel, image.rgb.data() + pixel * 3, patch_, to);
     }
+    const int64_t plane = to - first;
+    for (int i = 1; i < temporal_; ++i, to += plane) std::copy_n(first, plane, to);
+    return to;
   }
 
   int patch_;

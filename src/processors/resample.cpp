@@ -1,16 +1,18 @@
 #include "processors/resample.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cmath>
+#include <cstring>
 #include <numbers>
 
 #include "base/error.h"
+#include "base/thread_pool.h"
+#include "processors/weigh.h"
 
 namespace fovea::processors {
 namespace {
-
-constexpr int kPrecisionBits = 32 - 8 - 2;
 
 double box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
 
@@ -89,7 +91,7 @@ std::vector<Taps> taps_of(int in_size, int out_size, const Kernel& kernel) {
     Taps taps{first, {}};
     for (double weight : weights) {
       if (sum != 0.0) weight /= sum;
-      const double fixed = weight * (1 << kPrecisionBits);
+      const double fixed = weight * (1 << kWeightBits);
       taps.weights.push_back(static_cast<int32_t>(weight < 0 ? fixed - 0.5 : fixed + 0.5));
     }
     all.push_back(std::move(taps));
@@ -97,53 +99,120 @@ std::vector<Taps> taps_of(int in_size, int out_size, const Kernel& kernel) {
   return all;
 }
 
-uint8_t rounded(int32_t sum) {
-  return static_cast<uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255));
+// Rows that the first pass takes side by side, and what a pixel of them takes.
+constexpr size_t kStripRows = 16;
+constexpr size_t kPixelBytes = 3 * kStripRows;
+
+using Bytes16 [[gnu::vector_size(16)]] = uint8_t;
+using RowPointers = std::array<const uint8_t*, kStripRows>;
+
+// 16 by 16 bytes, rows to columns: four rounds of interleaving each row with the one eight further.
+void turn_square(std::array<Bytes16, 16>& square) {
+  for (int round = 0; round < 4; ++round) {
+    std::array<Bytes16, 16> mixed;
+    for (size_t i = 0; i < 8; ++i) {
+      const Bytes16 a = square[i];
+      const Bytes16 b = square[i + 8];
+      mixed[2 * i] =
+          __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      mixed[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29,
+                                                 14, 30, 15, 31);
+    }
+    square = mixed;
+  }
 }
 
-constexpr int32_t kHalf = 1 << (kPrecisionBits - 1);
+// `count` bytes of 16 rows become columns of 16 bytes, one after another.
+void rows_to_columns(const RowPointers& rows, size_t count, uint8_t* columns) {
+  std::array<Bytes16, 16> square;
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    for (size_t r = 0; r < 16; ++r) std::memcpy(&square[r], rows[r] + i, 16);
+    turn_square(square);
+    std::memcpy(columns + i * 16, square.data(), sizeof(square));
+  }
+  for (; i < count; ++i) {
+    for (size_t r = 0; r < 16; ++r) columns[i * 16 + r] = rows[r][i];
+  }
+}
 
+// The way back, for the first `wanted` rows of what lies `stride` bytes apart.
+void columns_to_rows(const uint8_t* columns, size_t count, uint8_t* rows, size_t stride,
+                     size_t wanted) {
+  std::array<Bytes16, 16> square;
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    std::memcpy(square.data(), columns + i * 16, sizeof(square));
+    turn_square(square);
+    for (size_t r = 0; r < wanted; ++r) std::memcpy(rows + r * stride + i, &square[r], 16);
+  }
+  for (; i < count; ++i) {
+    for (size_t r = 0; r < wanted; ++r) rows[r * stride + i] = columns[i * 16 + r];
+  }
+}
+
+// Outputs that are worth a thread, when one takes this many products.
+int grain(double products) {
+  constexpr double kProductsMin = 1 << 18;  // some ten microseconds
+  return static_cast<int>(std::clamp(kProductsMin / products, 1.0, 1e6));
+}
+
+double products(const std::vector<Taps>& taps) {
+  size_t total = 0;
+  for (const auto& tap : taps) total += tap.weights.size();
+  return static_cast<double>(total);
+}
+
+Image empty_image(Size size) {
+  Image image;
+  image.size = size;
+  image.rgb.resize(size_t{3} * static_cast<size_t>(size.width) * static_cast<size_t>(size.height));
+  return image;
+}
+
+// Sixteen rows stand side by side, so that both passes are the same sum over neighbours.
 Image horizontal(const Image& in, int width, const Kernel& kernel) {
   const auto taps = taps_of(in.size.width, width, kernel);
-  Image out;
-  out.size = {width, in.size.height};
-  out.rgb.resize(size_t{3} * static_cast<size_t>(width) * static_cast<size_t>(in.size.height));
-  uint8_t* to = out.rgb.data();
-  for (int y = 0; y < in.size.height; ++y) {
-    const uint8_t* row = in.rgb.data() + int64_t{3} * y * in.size.width;
-    for (const auto& tap : taps) {
-      int32_t sums[3] = {kHalf, kHalf, kHalf};
-      const uint8_t* from = row + int64_t{3} * tap.first;
-      for (const int32_t weight : tap.weights) {
-        sums[0] += from[0] * weight;
-        sums[1] += from[1] * weight;
-        sums[2] += from[2] * weight;
-        from += 3;
+  const size_t height = static_cast<size_t>(in.size.height);
+  const size_t in_bytes = size_t{3} * static_cast<size_t>(in.size.width);
+  const size_t out_bytes = size_t{3} * static_cast<size_t>(width);
+  Image out = empty_image({width, in.size.height});
+  const int strips = static_cast<int>((height + kStripRows - 1) / kStripRows);
+  parallel_for(strips, grain(products(taps) * kPixelBytes), [&](int begin, int end) {
+    PageVector<uint8_t> columns(in_bytes * kStripRows);
+    PageVector<uint8_t> sums(out_bytes * kStripRows);
+    for (int strip = begin; strip < end; ++strip) {
+      const size_t y = static_cast<size_t>(strip) * kStripRows;
+      const size_t rows = std::min(kStripRows, height - y);
+      RowPointers from;  // the last row stands for those behind it
+      for (size_t r = 0; r < kStripRows; ++r) {
+        from[r] = in.rgb.data() + (y + std::min(r, rows - 1)) * in_bytes;
       }
-      for (const int32_t sum : sums) *to++ = rounded(sum);
+      rows_to_columns(from, in_bytes, columns.data());
+      uint8_t* to = sums.data();
+      for (const auto& tap : taps) {
+        weigh()(columns.data() + static_cast<size_t>(tap.first) * kPixelBytes, kPixelBytes,
+                tap.weights, to, kPixelBytes);
+        to += kPixelBytes;
+      }
+      columns_to_rows(sums.data(), out_bytes, out.rgb.data() + y * out_bytes, out_bytes, rows);
     }
-  }
+  });
   return out;
 }
 
 Image vertical(const Image& in, int height, const Kernel& kernel) {
   const auto taps = taps_of(in.size.height, height, kernel);
   const size_t row_bytes = size_t{3} * static_cast<size_t>(in.size.width);
-  Image out;
-  out.size = {in.size.width, height};
-  out.rgb.resize(row_bytes * static_cast<size_t>(height));
-  std::vector<int32_t> sums(row_bytes);
-  uint8_t* to = out.rgb.data();
-  for (const auto& tap : taps) {
-    std::fill(sums.begin(), sums.end(), kHalf);
-    const uint8_t* from = in.rgb.data() + static_cast<size_t>(tap.first) * row_bytes;
-    for (const int32_t weight : tap.weights) {
-      for (size_t i = 0; i < row_bytes; ++i) sums[i] += from[i] * weight;
-      from += row_bytes;
+  Image out = empty_image({in.size.width, height});
+  const double row_products = products(taps) / height * static_cast<double>(row_bytes);
+  parallel_for(height, grain(row_products), [&](int begin, int end) {
+    for (int y = begin; y < end; ++y) {
+      const auto& [first, weights] = taps[static_cast<size_t>(y)];
+      weigh()(in.rgb.data() + static_cast<size_t>(first) * row_bytes, row_bytes, weights,
+              out.rgb.data() + static_cast<size_t>(y) * row_bytes, row_bytes);
     }
-    for (size_t i = 0; i < row_bytes; ++i) to[i] = rounded(sums[i]);
-    to += row_bytes;
-  }
+  });
   return out;
 }
 

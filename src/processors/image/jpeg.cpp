@@ -80,8 +80,8 @@ bool read_pixels(Reader& r, uint8_t* to) {
 }
 
 // Inks are stored inverted, as Adobe does and Pillow assumes; then Pillow's conversion.
-std::vector<uint8_t> rgb_of_cmyk(const std::vector<uint8_t>& inks) {
-  std::vector<uint8_t> rgb(inks.size() / 4 * 3);
+PageVector<uint8_t> rgb_of_cmyk(const PageVector<uint8_t>& inks) {
+  PageVector<uint8_t> rgb(inks.size() / 4 * 3);
   for (size_t i = 0; i < inks.size() / 4; ++i) {
     const int black_rest = inks[i * 4 + 3];
     for (size_t c = 0; c < 3; ++c) {
@@ -121,7 +121,7 @@ Decoded decode_jpeg(const MediaBytes& media) {
   out.image.size = {static_cast<int>(info.image_width), static_cast<int>(info.image_height)};
   out.orientation = stored_orientation(info);
   const bool cmyk = info.out_color_space == JCS_CMYK;
-  std::vector<uint8_t> pixels(size_t{info.image_width} * info.image_height * (cmyk ? 4 : 3));
+  PageVector<uint8_t> pixels(size_t{info.image_width} * info.image_height * (cmyk ? 4 : 3));
   if (!read_pixels(reader, pixels.data())) {
     fail_decoding(media.name, "JPEG", reader.errors.message);
   }
