@@ -126,7 +126,8 @@ class Engine::Impl {
     for (const auto& row : rows) {
       guard(*row.request, [&] {
         if (row.prefill && row.begin == 0) start(*row.request);
-        deliver(row, compute(row));
+        compute(row);
+        deliver(row);
       });
     }
   }
@@ -181,8 +182,9 @@ class Engine::Impl {
     return mx::full({axes, 1}, at + request.position_delta, mx::int32);
   }
 
-  // The logits of the row's last token, or an empty list for the inner chunks of a prompt.
-  std::vector<float> compute(const StepRow& row) {
+  // The logits of the row's last token in logits_, for the sampler to change; none for the inner
+  // chunks of a prompt.
+  void compute(const StepRow& row) {
     const nn::Segment segment{row.request->sequence, 0, row.count, !row.prefill};
     const int last = row.count - 1;
     models::Batch batch{
@@ -191,15 +193,15 @@ class Engine::Impl {
     const auto logits = model_->forward(batch, cache_, row.prefill ? sink : models::StageSink());
     if (!row.wants_logits) {
       mx::eval(cache_.buffers());
-      return {};
+      return;
     }
     mx::array flat = mx::contiguous(mx::reshape(logits, {-1}));
     mx::eval(flat);
     if (sink && row.prefill) sink("logits", flat);
-    return {flat.data<float>(), flat.data<float>() + flat.size()};
+    logits_.assign(flat.data<float>(), flat.data<float>() + flat.size());
   }
 
-  void deliver(const StepRow& row, std::vector<float> logits) {
+  void deliver(const StepRow& row) {
     Request& request = *row.request;
     if (row.prefill) {
       request.prefilled += row.count;
@@ -207,7 +209,7 @@ class Engine::Impl {
     }
     if (request.cancelled) return finish(request, FinishReason::kCancelled);
     if (!row.wants_logits) return;
-    const int32_t id = request.sampler.sample(logits);
+    const int32_t id = request.sampler.sample(logits_);
     if (request.generated.empty()) {
       request.first_token = Clock::now();
       request.inputs_embeds_LD.reset();
@@ -273,6 +275,7 @@ class Engine::Impl {
   std::set<int32_t> stop_ids_;
   Scheduler scheduler_;
   ContiguousCache cache_;
+  std::vector<float> logits_;  // of the row at hand; kept, since fresh pages cost more than copying
 
   std::mutex mutex_;
   std::condition_variable wake_;

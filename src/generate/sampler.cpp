@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "core/limits.h"
+#include "generate/vocabulary.h"
 
 namespace fovea::generate {
 namespace {
@@ -48,17 +49,17 @@ void require_finite(const std::vector<std::pair<int32_t, float>>& logit_bias) {
   }
 }
 
-// What a model with broken weights gives must not become an answer. A token that a template or a
-// mask rules out has -inf, which is as good as a number unless all have it.
-void require_usable(std::span<const float> logits) {
-  bool any = false;
-  for (const float logit : logits) {
-    any = any || std::isfinite(logit);
-    if (!std::isnan(logit) && logit != std::numeric_limits<float>::infinity()) continue;
-    fail(ErrorKind::kInvalidData, "[sampler] expected finite logits but got {}",
-         std::isnan(logit) ? "NaN" : "infinity");
-  }
-  if (!any) fail(ErrorKind::kInvalidData, "[sampler] expected finite logits but got none");
+// The largest logit. What a model with broken weights gives must not become an answer. A token that
+// a template or a mask rules out has -inf, which is as good as a number unless all have it.
+float usable_peak(std::span<const float> logits) {
+  const float peak = vocabulary_passes().peak(logits);
+  if (std::isfinite(peak)) return peak;
+  const bool any_nan =
+      std::any_of(logits.begin(), logits.end(), [](float logit) { return std::isnan(logit); });
+  fail(ErrorKind::kInvalidData, "[sampler] expected finite logits but got {}",
+       any_nan            ? "NaN"
+       : std::isnan(peak) ? "infinity"
+                          : "none");
 }
 
 // A number in [0, 1) that depends on seed and position alone (SplitMix64, Steele et al. 2014).
@@ -69,57 +70,11 @@ double uniform(uint64_t seed, uint64_t position) {
   return static_cast<double>((z ^ z >> 31) >> 11) * 0x1.0p-53;
 }
 
-bool likelier(const Candidate& a, const Candidate& b) {
-  return a.logprob != b.logprob ? a.logprob > b.logprob : a.id < b.id;
+bool penalises(const Sampling& s) {
+  return s.repetition_penalty != 1 || s.presence_penalty != 0 || s.frequency_penalty != 0;
 }
 
-std::vector<Candidate> log_probabilities(std::span<const float> logits) {
-  const float peak = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - peak);
-  const auto shift = static_cast<float>(peak + std::log(sum));
-  std::vector<Candidate> all;
-  all.reserve(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > -std::numeric_limits<float>::infinity())
-      all.push_back({static_cast<int32_t>(i), logits[i] - shift});
-  }
-  return all;
-}
-
-// Keeps tokens above which less than p of the mass lies, and those as likely as the last of them.
-// A heap hands out tokens by falling probability, so only the kept ones are sorted.
-void keep_top_p(double p, std::vector<Candidate>& candidates) {
-  const auto less = [](const Candidate& a, const Candidate& b) { return likelier(b, a); };
-  std::make_heap(candidates.begin(), candidates.end(), less);
-  auto end = candidates.end();
-  double mass = 0;
-  float last = 0;
-  while (end != candidates.begin()) {
-    const Candidate& top = candidates.front();
-    if (mass >= p && top.logprob != last) break;
-    last = top.logprob;
-    mass += std::exp(static_cast<double>(last));
-    std::pop_heap(candidates.begin(), end, less);
-    --end;
-  }
-  candidates.erase(candidates.begin(), end);
-}
-
-int32_t draw(const std::vector<Candidate>& kept, double temperature, double u) {
-  const double peak = kept.front().logprob;
-  const auto weight = [&](const Candidate& c) {
-    return std::exp((c.logprob - peak) / temperature);
-  };
-  double total = 0;
-  for (const auto& c : kept) total += weight(c);
-  double rest = u * total;
-  for (const auto& c : kept) {
-    rest -= weight(c);
-    if (rest < 0) return c.id;
-  }
-  return kept.back().id;
-}
+Filters filters_of(const Sampling& s) { return {s.top_p, s.min_p, s.top_k}; }
 
 }  // namespace
 
@@ -159,40 +114,43 @@ void apply_penalties(const Sampling& s, const std::unordered_map<int32_t, int>& 
 }
 
 std::vector<Candidate> kept_candidates(const Sampling& s, std::span<const float> logits) {
-  auto kept = log_probabilities(logits);
-  const float peak = std::max_element(kept.begin(), kept.end(), [](const auto& a, const auto& b) {
-                       return a.logprob < b.logprob;
-                     })->logprob;
-  if (s.top_p > 0 && s.top_p < 1) keep_top_p(s.top_p, kept);
-  if (s.min_p > 0) {
-    const float floor = peak + static_cast<float>(std::log(s.min_p));
-    std::erase_if(kept, [&](const Candidate& c) { return c.logprob < floor; });
-  }
-  if (s.top_k > 0 && static_cast<size_t>(s.top_k) < kept.size()) {
-    std::nth_element(kept.begin(), kept.begin() + s.top_k, kept.end(), likelier);
-    kept.resize(static_cast<size_t>(s.top_k));
-  }
-  std::sort(kept.begin(), kept.end(), likelier);
-  return kept;
+  Candidates candidates;
+  const auto kept = candidates.keep(filters_of(s), logits, usable_peak(logits));
+  return {kept.begin(), kept.end()};
 }
 
 Sampler::Sampler(Sampling sampling, std::span<const int32_t> history)
     : sampling_(std::move(sampling)) {
+  if (!penalises(sampling_)) return;
   for (const int32_t id : history) ++counts_[id];
+}
+
+int32_t Sampler::draw(std::span<const Candidate> kept) {
+  const double peak = kept.front().logprob;
+  if (weights_.size() < kept.size()) weights_.resize(kept.size());
+  const auto weights = std::span(weights_).first(kept.size());
+  for (size_t i = 0; i < kept.size(); ++i) {
+    weights[i] = (kept[i].logprob - peak) / sampling_.temperature;
+  }
+  vocabulary_passes().exponentials(weights);
+  double total = 0;
+  for (const double weight : weights) total += weight;
+  double rest = uniform(sampling_.seed, position_) * total;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    rest -= weights[i];
+    if (rest < 0) return kept[i].id;
+  }
+  return kept.back().id;
 }
 
 int32_t Sampler::sample(std::span<float> logits) {
   apply_penalties(sampling_, counts_, logits);
-  require_usable(logits);
-  int32_t id = 0;
-  if (sampling_.temperature == 0) {
-    id = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  } else {
-    const auto kept = kept_candidates(sampling_, logits);
-    id = draw(kept, sampling_.temperature, uniform(sampling_.seed, position_));
-  }
+  const float peak = usable_peak(logits);
+  const int32_t id = sampling_.temperature == 0
+                         ? static_cast<int32_t>(vocabulary_passes().find(logits, peak))
+                         : draw(candidates_.keep(filters_of(sampling_), logits, peak));
   ++position_;
-  ++counts_[id];
+  if (penalises(sampling_)) ++counts_[id];
   return id;
 }
 

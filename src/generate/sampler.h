@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "core/limits.h"
 #include "core/sampling_params.h"
+#include "generate/candidates.h"
 
 namespace fovea::generate {
 
@@ -44,20 +45,19 @@ class Sampler {
   int32_t sample(std::span<float> logits);
 
  private:
+  int32_t draw(std::span<const Candidate> kept);
+
   Sampling sampling_;
-  std::unordered_map<int32_t, int> counts_;  // of every token in the history
+  std::unordered_map<int32_t, int> counts_;  // of every token in the history, where penalties ask
   uint64_t position_ = 0;
+  Candidates candidates_;
+  std::vector<double> weights_;
 };
 
 // The steps of sample(), for tests.
-struct Candidate {
-  int32_t id;
-  float logprob;
-};
 void apply_penalties(const Sampling& sampling, const std::unordered_map<int32_t, int>& counts,
                      std::span<float> logits);
-// REQUIRES: a finite logit, none of NaN or infinity. What the filters leave, by falling
-// probability, equal ones by rising id.
+// REQUIRES: a finite logit, none of NaN or infinity.
 std::vector<Candidate> kept_candidates(const Sampling& sampling, std::span<const float> logits);
 
 }  // namespace fovea::generate
