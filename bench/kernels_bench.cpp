@@ -1,6 +1,7 @@
 // How fast are the kernels, and what share of this machine's limits is that? Limits are measured in
 // the same run: reading memory, and fused multiply-adds that stay in registers. Prints one JSON
-// object a line; medians of many runs. `kernels_bench attention` leaves out the products.
+// object a line; medians of many runs. `kernels_bench prompt` runs the products of prompt rows
+// alone, `decode` those of decode rows, `attention` attention.
 #include <cstdio>
 #include <functional>
 #include <string_view>
@@ -61,20 +62,61 @@ void bench_rows(const bench::Limits& limits, const std::string& name, int m, int
   }
 }
 
-void bench_product(const bench::Limits& limits, int m, int k, int n, bool decode) {
-  for (const auto dtype : {mx::float32, mx::bfloat16}) {
-    const auto w = random({n, k}, dtype);
-    bench_rows(limits, "matmul " + dtype_text(w), m, k, w, w.nbytes(), decode,
-               [&](const mx::array& x) { return matmul(x, w, std::nullopt); });
+void bench_dense(const bench::Limits& limits, int m, int k, int n, mx::Dtype dtype, bool decode) {
+  const auto w = random({n, k}, dtype);
+  bench_rows(limits, "matmul " + dtype_text(w), m, k, w, w.nbytes(), decode,
+             [&](const mx::array& x) { return matmul(x, w, std::nullopt); });
+}
+
+void bench_quantized(const bench::Limits& limits, int m, int k, int n, int bits, bool decode) {
+  auto q = mx::quantize(random({n, k}), 64, bits);
+  for (const int part : {1, 2}) q[part] = mx::astype(q[part], mx::bfloat16);
+  mx::eval(q);
+  bench_rows(limits, fmt::format("quantized_matmul {} bits", bits), m, k, q[0],
+             q[0].nbytes() + 2 * q[1].nbytes(), decode, [&](const mx::array& x) {
+               return quantized_matmul(x, q[0], q[1], q[2], {64, bits}, std::nullopt);
+             });
+}
+
+void bench_prompt_products(const bench::Limits& limits) {
+  constexpr struct {
+    int m, k, n;
+  } kShapes[] = {
+      {256, 256, 1024},                        // fovea-tiny
+      {512, 576, 1536},                        // SmolVLM-256M, decoder
+      {1024, 768, 3072},  {1024, 3072, 768},   // SigLIP-B 512
+      {577, 1024, 4096},  {577, 4096, 1024},   // CLIP-L 336
+      {1564, 1280, 3840}, {1564, 1280, 5120},  // Qwen2-VL's tower
+      {1564, 5120, 1280}, {512, 1536, 8960},   // and its 2B decoder
+      {512, 8960, 1536},  {512, 4096, 11008},  // LLaVA-1.5-7B, decoder
+      {64, 1536, 8960},   {16, 1536, 8960},
+  };
+  for (const auto [m, k, n] : kShapes) {
+    for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
+      bench_dense(limits, m, k, n, dtype, false);
+    }
+    for (const int bits : {4, 8}) bench_quantized(limits, m, k, n, bits, false);
   }
-  for (const int bits : {4, 8}) {
-    auto q = mx::quantize(random({n, k}), 64, bits);
-    for (auto& scale : {1, 2}) q[scale] = mx::astype(q[scale], mx::bfloat16);
-    mx::eval(q);
-    bench_rows(limits, fmt::format("quantized_matmul {} bits", bits), m, k, q[0],
-               q[0].nbytes() + 2 * q[1].nbytes(), decode, [&](const mx::array& x) {
-                 return quantized_matmul(x, q[0], q[1], q[2], {64, bits}, std::nullopt);
-               });
+  for (const int bits : {2, 3, 5, 6}) bench_quantized(limits, 512, 1536, 8960, bits, false);
+}
+
+void bench_decode_products(const bench::Limits& limits) {
+  constexpr struct {
+    int k, n;
+  } kShapes[] = {
+      {256, 1024},                  // fovea-tiny
+      {576, 1536},                  // SmolVLM-256M, decoder
+      {1536, 8960},                 // Qwen2-VL-2B, decoder
+      {8960, 1536},  {1280, 5120},  // Qwen2-VL, tower
+      {4096, 11008},                // LLaVA-1.5-7B, decoder
+  };
+  for (const auto [k, n] : kShapes) {
+    for (const int m : {1, 8, 16}) {
+      for (const auto dtype : {mx::float32, mx::bfloat16}) {
+        bench_dense(limits, m, k, n, dtype, true);
+      }
+      for (const int bits : {4, 8}) bench_quantized(limits, m, k, n, bits, true);
+    }
   }
 }
 
@@ -156,25 +198,12 @@ void bench_attention(const bench::Limits& limits) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const std::string_view only = argc > 1 ? argv[1] : "";
   const bench::Limits limits = bench::measure_limits();
   std::printf("%s\n", limits.json().dump().c_str());
-  if (argc > 1 && std::string_view(argv[1]) == "attention") {
-    bench_attention(limits);
-    return 0;
-  }
-  constexpr struct {
-    int k, n;
-  } kShapes[] = {
-      {256, 1024},                  // fovea-tiny
-      {576, 1536},                  // SmolVLM-256M, decoder
-      {1536, 8960},                 // Qwen2-VL-2B, decoder
-      {8960, 1536},  {1280, 5120},  // Qwen2-VL, tower
-      {4096, 11008},                // LLaVA-1.5-7B, decoder
-  };
-  for (const auto [k, n] : kShapes) {
-    for (const int m : {1, 8, 16}) bench_product(limits, m, k, n, true);
-    for (const int m : {64, 512}) bench_product(limits, m, k, n, false);
-  }
-  bench_attention(limits);
+  const auto wanted = [&](std::string_view part) { return only.empty() || only == part; };
+  if (wanted("decode")) bench_decode_products(limits);
+  if (wanted("prompt")) bench_prompt_products(limits);
+  if (wanted("attention")) bench_attention(limits);
   return 0;
 }

@@ -29,7 +29,7 @@ void print_isa() {
   }
   const bool exact = kernels::numerics() == kernels::Numerics::kFloat32;
   std::printf("prompt rows: %s\n",
-              chosen.prompt_product && !exact ? "bfloat16 products" : "float32 products");
+              chosen.prompt_bf16.product && !exact ? "bfloat16 products" : "float32 products");
   std::printf("decode rows: %s\n", kernels::numerics() == kernels::Numerics::kFast
                                        ? "8-bit activations beside quantised weights"
                                        : "as prompt rows (FOVEA_EXACT)");

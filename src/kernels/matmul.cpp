@@ -96,17 +96,34 @@ const std::byte* prepared(const ProductRows& rows, const isa::WeightRows& w, siz
 }
 
 bool rounds(const mx::array& w) {
-  return w.dtype() != mx::float32 && isa::table().prompt_product &&
+  return w.dtype() != mx::float32 && isa::table().prompt_bf16.product &&
          numerics() != Numerics::kFloat32;
 }
 
-void run_prompt(const ProductRows& rows, const isa::WeightRows& w) {
-  const auto& isa = isa::table();
-  const auto* x = prepared(rows, w, isa.prompt_row_bytes(w), isa.prepare_prompt_row);
-  for_columns(rows.n, [&](int begin, int end) {
+void run_prompt(const ProductRows& rows, const isa::WeightRows& w, const isa::PromptRows& how) {
+  thread_local std::vector<std::byte> memory;
+  const size_t block_bytes = how.block_bytes(w);
+  const int blocks = (rows.count + how.block_rows - 1) / how.block_rows;
+  std::byte* x = kept(memory, block_bytes * static_cast<size_t>(blocks));
+  parallel_for(blocks, 1, [&](int begin, int end) {
+    for (int b = begin; b < end; ++b) {
+      const int row = b * how.block_rows;
+      how.prepare(rows.x + int64_t{row} * w.k, std::min(how.block_rows, rows.count - row), w,
+                  x + static_cast<size_t>(b) * block_bytes);
+    }
+  });
+  isa::PromptProduct product;
+  product.x = x;
+  product.rows = rows.count;
+  product.w = w;
+  product.bias = rows.bias;
+  product.y = rows.y;
+  product.y_stride = rows.n;
+  const int panels = (rows.n + how.panel_columns - 1) / how.panel_columns;
+  parallel_for(panels, 1, [&](int begin, int end) {
     thread_local std::vector<std::byte> scratch;
-    isa.prompt_product(x, rows.count, w, begin, end, rows.bias, rows.y, rows.n,
-                       kept(scratch, isa::kPromptScratchBytes));
+    how.product(product, begin * how.panel_columns, std::min(rows.n, end * how.panel_columns),
+                kept(scratch, isa::kPromptScratchBytes));
   });
 }
 
@@ -130,7 +147,8 @@ struct RowPlan {
 
 void run_product(ProductRows rows, const RowPlan& plan, const isa::WeightRows& w) {
   const int count = std::exchange(rows.count, plan.prompt_rows);
-  if (rows.count > 0) plan.rounds ? run_prompt(rows, w) : run_exact(rows, w);
+  const auto& isa = isa::table();
+  if (rows.count > 0) run_prompt(rows, w, plan.rounds ? isa.prompt_bf16 : isa.prompt_f32);
   rows.count = count - plan.prompt_rows;
   rows.x += int64_t{plan.prompt_rows} * w.k;
   rows.y += int64_t{plan.prompt_rows} * rows.n;

@@ -4,7 +4,8 @@
 // activations rounded to bfloat16, summed in float32. Decode rows (of a generated token): quantised
 // weights times activations of 8 bits, scaled by group, in exact integers that are summed in
 // float32. Both orders of summation depend on the row's length and on how the weight is
-// stored, so a row's bits do not depend on the rows beside it. float32 weights are exact in either.
+// stored, so a row's bits do not depend on the rows beside it. float32 weights are exact in either,
+// though summed in other orders.
 // attention.h has its own two.
 //
 // Engine thread only.

@@ -33,9 +33,8 @@ namespace {
 
 constexpr Table avx512() {
   Table table = make_table("avx512");
-  table.prompt_row_bytes = prompt_row_bytes;
-  table.prepare_prompt_row = prepare_prompt_row;
-  table.prompt_product = prompt_product;
+  table.prompt_bf16 = {kPanelRows, kPanelColumns, panel_block_bytes<PairUnit>, prepare_bf16,
+                       panel_product<PairUnit>};
   table.attend_bf16 = attend_bf16;
   return table;
 }

@@ -8,7 +8,9 @@
 // `Vec16`, a type of 16 with zero to fma, the operators, max, round and pow2 of those, and
 //   load of bfloat16 too, join(a, b): 8 of each, twice(p): the same 8 in both halves; kStrip,
 //   kPairs: how many a tile of 3 rows can keep in registers, elements or sums; sums(p, out): sum()
-//   of both halves of each of kPairs; load_half(p, dtype, n) of n 16-bit floats and zeros; sum
+//   of both halves of each of kPairs; load_half(p, dtype, n) of n 16-bit floats and zeros;
+//   kPanelRows by kPanelVectors: the tile of prompt products that fits the registers; transpose
+//   and interleave: 16 by 16 and kPanelRows by 16 numbers turned; sum
 //   (lane i + lane i + 8, then as Vec has it); and spread(s): `per` lanes of its lane 0, as many of
 //   lane 1, ... for s = spread_start(per), and so on from a further lane for spread_next(s, lanes);
 // and the type that decode_body.h asks for.
@@ -19,6 +21,8 @@
 #include "kernels/isa/decode_body.h"
 
 #include "kernels/isa/elementwise_body.h"
+
+#include "kernels/isa/panel_body.h"
 
 #include "kernels/isa/attention_unpack.h"
 
@@ -42,6 +46,8 @@ constexpr Table make_table(std::string_view name) {
   Table table;
   table.name = name;
   table.product = product;
+  table.prompt_f32 = {kPanelRows, kPanelColumns, panel_block_bytes<FloatUnit>, prepare_f32,
+                      panel_product<FloatUnit>};
   table.expand_row = expand_row;
   table.decode_row_bytes = decode_row_bytes;
   table.prepare_decode_row = prepare_decode_row;

@@ -95,27 +95,22 @@ void swiglu(const float* gate, const float* up, size_t n, float* y) {
   });
 }
 
-void silu(const float* x, size_t n, float* y) {
-  for_each_vec16(n, [&](size_t i, auto load, auto store) {
-    const Vec16 v = load(x + i);
-    store(v * sigmoid(v), y + i);
-  });
+// The activations of one vector; the loops below and the ends of products share them.
+template <class V>
+V silu_of(V v) {
+  return v * sigmoid(v);
 }
 
-void gelu_quick(const float* x, size_t n, float* y) {
-  for_each_vec16(n, [&](size_t i, auto load, auto store) {
-    const Vec16 v = load(x + i);
-    store(v * sigmoid(Vec16::set1(1.702f) * v), y + i);
-  });
+template <class V>
+V gelu_quick_of(V v) {
+  return v * sigmoid(V::set1(1.702f) * v);
 }
 
 // 0.5 x (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3).
-void gelu_tanh(const float* x, size_t n, float* y) {
-  for_each_vec16(n, [&](size_t i, auto load, auto store) {
-    const Vec16 v = load(x + i);
-    const Vec16 u = Vec16::fma(v * v * v, Vec16::set1(0.044715f), v);
-    store(v * sigmoid(Vec16::set1(1.5957691216f) * u), y + i);
-  });
+template <class V>
+V gelu_tanh_of(V v) {
+  const V u = V::fma(v * v * v, V::set1(0.044715f), v);
+  return v * sigmoid(V::set1(1.5957691216f) * u);
 }
 
 // a * Phi(-a) for a >= 0, Phi the normal distribution. exp(a^2 / 2) * Phi(-a) is smooth: t * P(t)
@@ -135,13 +130,33 @@ V normal_tail(V a) {
 }
 
 // x Phi(x) = max(x, 0) - |x| Phi(-|x|): no difference of near values, whatever the sign.
+template <class V>
+V gelu_exact_of(V v) {
+  const V a = V::max(V::zero() - v, v);
+  const V bounded = V::zero() - V::max(V::set1(-14.0f), V::zero() - a);
+  return V::max(V::zero(), v) - normal_tail(bounded);
+}
+
+// y[i] = f(x[i]).
+template <class F>
+void map_vec16(const float* x, size_t n, float* y, F f) {
+  for_each_vec16(n, [&](size_t i, auto load, auto store) { store(f(load(x + i)), y + i); });
+}
+
+void silu(const float* x, size_t n, float* y) {
+  map_vec16(x, n, y, [](Vec16 v) { return silu_of(v); });
+}
+
 void gelu_exact(const float* x, size_t n, float* y) {
-  for_each_vec16(n, [&](size_t i, auto load, auto store) {
-    const Vec16 v = load(x + i);
-    const Vec16 a = Vec16::max(Vec16::zero() - v, v);
-    const Vec16 bounded = Vec16::zero() - Vec16::max(Vec16::set1(-14.0f), Vec16::zero() - a);
-    store(Vec16::max(Vec16::zero(), v) - normal_tail(bounded), y + i);
-  });
+  map_vec16(x, n, y, [](Vec16 v) { return gelu_exact_of(v); });
+}
+
+void gelu_tanh(const float* x, size_t n, float* y) {
+  map_vec16(x, n, y, [](Vec16 v) { return gelu_tanh_of(v); });
+}
+
+void gelu_quick(const float* x, size_t n, float* y) {
+  map_vec16(x, n, y, [](Vec16 v) { return gelu_quick_of(v); });
 }
 
 // One row's H heads of D floats, of which 2 R turn by the row's R angles.

@@ -1,6 +1,6 @@
 // The inner loops of the hot ops, once per instruction set. isa/body.h holds the generic text;
 // each variant (scalar.cpp, avx2.cpp, avx512.cpp) compiles it with its own flags. All variants
-// round and sum alike, so they give the same bits, but for prompt_product and attend_bf16.
+// round and sum alike, so they give the same bits, but for prompt_bf16 and attend_bf16.
 //
 // Every function is pure, works on plain memory, and may be called from any thread. Pointers need
 // no alignment beyond that of their element, and none at all for weights.
@@ -49,11 +49,41 @@ struct AttentionRows {
   float softcap = 0;
 };
 
+enum class Activation { kNone, kSilu, kGeluExact, kGeluTanh, kGeluQuick };
+
+// y = activation(x w^T + bias) + residual, or with a gate
+// y = activation(x gate^T + gate_bias) * (x w^T + bias) + residual. Pointers may be null but x, y.
+struct PromptProduct {
+  const std::byte* x = nullptr;  // blocks of rows, as `prepare` writes them
+  int rows = 0;
+  WeightRows w;
+  const float* bias = nullptr;
+  const WeightRows* gate = nullptr;  // of the shape and kind of w
+  const float* gate_bias = nullptr;
+  Activation activation = Activation::kNone;
+  const float* residual = nullptr;  // as y
+  float* y = nullptr;
+  int64_t y_stride = 0;
+};
+
+// How a variant multiplies prompt rows. `prepare` turns up to block_rows rows of x into
+// block_bytes(w) bytes at a multiple of 64; `product` takes such blocks, for outputs
+// [n_begin, n_end); `scratch` has kPromptScratchBytes at a multiple of 64. Threads share a product
+// by panel_columns outputs at least, or they do work in vain.
+struct PromptRows {
+  int block_rows = 0;
+  int panel_columns = 0;
+  size_t (*block_bytes)(const WeightRows& w) = nullptr;
+  void (*prepare)(const float* x, int rows, const WeightRows& w, std::byte* block) = nullptr;
+  void (*product)(const PromptProduct& p, int n_begin, int n_end, std::byte* scratch) = nullptr;
+};
+
 struct Table {
   std::string_view name;
 
-  // y[m, n] = sum over k of x[m, k] * w[n, k] + bias[n], for n in [n_begin, n_end). `scratch` has
-  // panel_columns(K) * K floats. The order of the sum depends on K alone.
+  // y[m, n] = sum over k of x[m, k] * w[n, k] + bias[n], for n in [n_begin, n_end), where w is not
+  // quantised: decode rows. `scratch` has panel_columns(K) * K floats. The order of the sum depends
+  // on K alone.
   void (*product)(const float* x, int m_count, const WeightRows& w, int n_begin, int n_end,
                   const float* bias, float* y, int64_t y_stride, float* scratch) = nullptr;
   // Products of decode rows (kernels/numerics.h) with quantised weights; the same bits in all
@@ -63,13 +93,10 @@ struct Table {
   void (*prepare_decode_row)(const float* x, const WeightRows& w, std::byte* row) = nullptr;
   void (*decode_product)(const std::byte* x, int m_count, const WeightRows& w, int n_begin,
                          int n_end, const float* bias, float* y, int64_t y_stride) = nullptr;
-  // The same for prompt rows with weights that are not float32, rounded to bfloat16; null where
-  // `product` is as fast. `scratch` has kPromptScratchBytes at a multiple of 64.
-  size_t (*prompt_row_bytes)(const WeightRows& w) = nullptr;
-  void (*prepare_prompt_row)(const float* x, const WeightRows& w, std::byte* row) = nullptr;
-  void (*prompt_product)(const std::byte* x, int m_count, const WeightRows& w, int n_begin,
-                         int n_end, const float* bias, float* y, int64_t y_stride,
-                         std::byte* scratch) = nullptr;
+  // Products of prompt rows in float32, the same bits in all variants; and with activations and
+  // weights rounded to bfloat16, with bits of its own, null where float32 is as fast.
+  PromptRows prompt_f32;
+  PromptRows prompt_bf16;
   // out[k] = w[row, k] as float.
   void (*expand_row)(const WeightRows& w, int row, float* out) = nullptr;
   // x / rms(x) * (weight + offset).
@@ -131,11 +158,7 @@ constexpr int panel_columns(int k) {
   return std::clamp(kPanelFloats / std::max(k, 1) / 4, 1, 16) * 4;
 }
 
-// Prompt products go through the inputs in stretches, and through the outputs of a stretch in
-// panels that stay in the second-level cache.
-inline constexpr int kStretch = 2048;
-inline constexpr int kPromptPanel = 128;
-inline constexpr size_t kPromptScratchBytes = size_t{kStretch} * kPromptPanel * 2 + 8192;
+inline constexpr size_t kPromptScratchBytes = size_t{448} * 1024;
 
 // The best that this processor runs, or what FOVEA_ISA (scalar, avx2, avx512) names: chosen by the
 // first call, which throws what choose() throws.

@@ -13,13 +13,29 @@
 namespace fovea::kernels::isa {
 namespace {
 
-std::vector<float> random_floats(size_t count, float deviation = 1) {
-  static std::mt19937 engine(7);
+// Others each time, but for a seed.
+std::vector<float> random_floats(size_t count, float deviation = 1, unsigned seed = 0) {
+  static std::mt19937 all(7);
+  std::mt19937 own(seed);
+  auto& engine = seed ? own : all;
   std::normal_distribution<float> normal(0, deviation);
   std::vector<float> values(count);
   for (float& value : values) value = normal(engine);
   return values;
 }
+
+// Bytes at a multiple of 64.
+class AlignedBytes {
+ public:
+  explicit AlignedBytes(size_t count) : memory_(count + 64) {}
+  std::byte* data() {
+    const auto address = reinterpret_cast<uintptr_t>(memory_.data());
+    return memory_.data() + (64 - address % 64) % 64;
+  }
+
+ private:
+  std::vector<std::byte> memory_;
+};
 
 // Two-byte values that are finite in bfloat16 and float16 alike.
 std::vector<uint16_t> random_halves(size_t count) {
@@ -70,28 +86,84 @@ TEST(Isa, ProductsHaveTheSameBits) {
   }
 }
 
-TEST(Isa, QuantizedProductsHaveTheSameBits) {
+// `cut`: where a second call takes over.
+std::vector<float> prompt_product_of(const Table& table, const WeightRows& w, int rows, int n,
+                                     int cut = 0) {
+  const auto& how = table.prompt_f32;
+  const auto inputs = random_floats(static_cast<size_t>(rows) * w.k, 1, 5);
+  const size_t block_bytes = how.block_bytes(w);
+  const int blocks = (rows + how.block_rows - 1) / how.block_rows;
+  AlignedBytes x(block_bytes * static_cast<size_t>(blocks));
+  for (int b = 0; b < blocks; ++b) {
+    const int row = b * how.block_rows;
+    how.prepare(inputs.data() + static_cast<size_t>(row) * w.k,
+                std::min(how.block_rows, rows - row), w,
+                x.data() + static_cast<size_t>(b) * block_bytes);
+  }
+  std::vector<float> y(static_cast<size_t>(rows) * n);
+  AlignedBytes scratch(kPromptScratchBytes);
+  PromptProduct p;
+  p.x = x.data();
+  p.rows = rows;
+  p.w = w;
+  p.y = y.data();
+  p.y_stride = n;
+  how.product(p, 0, cut, scratch.data());
+  how.product(p, cut, n, scratch.data());
+  return y;
+}
+
+TEST(Isa, PromptProductsInFloat32HaveTheSameBits) {
   SKIP_WITHOUT_OTHERS();
-  constexpr int n = 9;
-  const auto packed = random_halves(n * 128);
-  const auto scales = random_halves(n * 128 / 32);
-  const auto biases = random_halves(n * 128 / 32);
+  constexpr int n = 67;
+  const auto floats = random_floats(n * 301);
+  const auto halves = random_halves(n * 301);
+  for (const int k : {1, 16, 77, 301}) {
+    for (const auto dtype : {Float::kF32, Float::kBF16, Float::kF16}) {
+      WeightRows w;
+      w.k = k;
+      w.dtype = dtype;
+      w.data = dtype == Float::kF32 ? static_cast<const void*>(floats.data()) : halves.data();
+      for (const int rows : {1, 13}) {
+        for (const auto* other : others()) {
+          EXPECT_EQ(prompt_product_of(scalar(), w, rows, n), prompt_product_of(*other, w, rows, n));
+        }
+      }
+    }
+  }
+}
+
+TEST(Isa, QuantizedPromptProductsInFloat32HaveTheSameBits) {
+  SKIP_WITHOUT_OTHERS();
+  constexpr int n = 19;
+  const auto packed = random_halves(n * 384);
+  const auto scales = random_halves(n * 384 / 32);
+  const auto biases = random_halves(n * 384 / 32);
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
     for (const auto dtype : {Float::kBF16, Float::kF16}) {
       WeightRows w;
-      w.k = 128;
+      w.k = 384;
       w.dtype = dtype;
       w.data = packed.data();
       w.bits = bits;
       w.group_size = 32;
       w.scales = scales.data();
       w.biases = biases.data();
-      for (const int rows : {1, 2, 5}) {
-        for (const auto* other : others()) {
-          EXPECT_EQ(product_of(scalar(), w, rows, n), product_of(*other, w, rows, n)) << bits;
-        }
+      for (const auto* other : others()) {
+        EXPECT_EQ(prompt_product_of(scalar(), w, 9, n), prompt_product_of(*other, w, 9, n)) << bits;
       }
     }
+  }
+}
+
+TEST(Isa, PromptProductsDoNotDependOnTheCutOfTheColumns) {
+  const auto values = random_floats(70 * 40);
+  WeightRows w;
+  w.k = 40;
+  w.data = values.data();
+  const auto whole = prompt_product_of(table(), w, 10, 70);
+  for (const int cut : {1, 16, 33, 69}) {
+    EXPECT_EQ(prompt_product_of(table(), w, 10, 70, cut), whole) << cut;
   }
 }
 
@@ -99,9 +171,8 @@ std::vector<float> decode_product_of(const Table& table, const WeightRows& w, in
   std::vector<float> inputs(static_cast<size_t>(rows) * w.k);
   for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = std::sin(static_cast<float>(i * i));
   const size_t row_bytes = table.decode_row_bytes(w);
-  std::vector<std::byte> memory(row_bytes * static_cast<size_t>(rows) + 64);
+  AlignedBytes memory(row_bytes * static_cast<size_t>(rows));
   std::byte* x = memory.data();
-  while (reinterpret_cast<uintptr_t>(x) % 64 != 0) ++x;
   for (int m = 0; m < rows; ++m) {
     table.prepare_decode_row(inputs.data() + m * w.k, w, x + static_cast<size_t>(m) * row_bytes);
   }

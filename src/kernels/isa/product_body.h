@@ -1,4 +1,5 @@
-// Part of body.h: weights as floats, and products of float rows with them.
+// Part of body.h: weights as floats, and products of few float rows with those that are not
+// quantised.
 
 float float_at(const void* data, Float dtype, size_t index) {
   const auto* bytes = static_cast<const char*>(data);
@@ -90,19 +91,23 @@ void expand_half(const uint16_t* row, bool bf16, int k, float* out) {
   (bf16 ? Vec::load_bf16(tail) : Vec::load_f16(tail)).store_partial(out + i, k - i);
 }
 
-void expand_row(const WeightRows& w, int row, float* out) {
+// Inputs [begin, begin + count) of a row; both are multiples of the group size where there are
+// groups.
+void expand_inputs(const WeightRows& w, int row, int begin, int count, float* out) {
   if (w.bits != 0) {
-    with_bits(w.bits, [&](auto bits) { expand_groups<bits()>(w, row, 0, w.k, out); });
+    with_bits(w.bits, [&](auto bits) { expand_groups<bits()>(w, row, begin, count, out); });
     return;
   }
-  const size_t at = static_cast<size_t>(row) * w.k;
+  const size_t at = static_cast<size_t>(row) * w.k + static_cast<size_t>(begin);
   if (w.dtype == Float::kF32) {
-    std::memcpy(out, static_cast<const char*>(w.data) + at * 4, static_cast<size_t>(w.k) * 4);
+    std::memcpy(out, static_cast<const char*>(w.data) + at * 4, static_cast<size_t>(count) * 4);
     return;
   }
   const auto* half = reinterpret_cast<const uint16_t*>(static_cast<const char*>(w.data) + at * 2);
-  expand_half(half, w.dtype == Float::kBF16, w.k, out);
+  expand_half(half, w.dtype == Float::kBF16, count, out);
 }
+
+void expand_row(const WeightRows& w, int row, float* out) { expand_inputs(w, row, 0, w.k, out); }
 
 // The order of every sum: one chain of fused multiply-adds over K in each of 8 lanes, then the
 // lanes. Tiles of any shape and weights of any origin follow it, so they give the same bits.
@@ -144,34 +149,7 @@ void tile(const float* x, int64_t x_stride, const float* w, int64_t w_stride, in
   sums.store(out);
 }
 
-// The same for quantised weights that are used once: they go straight from memory into registers.
-template <int M, int N, int kBits>
-void quantized_tile(const float* x, const WeightRows& w, int column, float out[M][N]) {
-  Sums<M, N> sums;
-  const int groups = w.k / w.group_size;
-  const uint8_t* bytes[N];
-  for (int n = 0; n < N; ++n) bytes[n] = packed_row(w, column + n);
-  for (int g = 0; g < groups; ++g) {
-    Vec scale[N];
-    Vec bias[N];
-    for (int n = 0; n < N; ++n) {
-      const size_t index = static_cast<size_t>(column + n) * groups + g;
-      scale[n] = Vec::set1(float_at(w.scales, w.dtype, index));
-      bias[n] = Vec::set1(float_at(w.biases, w.dtype, index));
-    }
-    const float* x_group = x + g * w.group_size;
-    for (int i = 0; i < w.group_size; i += kLanes) {
-      Vec rows[M];
-      for (int m = 0; m < M; ++m) rows[m] = Vec::load(x_group + int64_t{m} * w.k + i);
-      for (int n = 0; n < N; ++n) {
-        sums.add(rows, n, Vec::fma(load_packed<kBits>(bytes[n]), scale[n], bias[n]));
-        bytes[n] += kBits;
-      }
-    }
-  }
-  sums.store(out);
-}
-
+// The same for 16-bit weights that are used once: they go straight from memory into registers.
 template <int M, int N>
 void half_tile(const float* x, const WeightRows& w, int column, float out[M][N]) {
   Sums<M, N> sums;
@@ -231,11 +209,7 @@ template <int M, int N>
 void few_rows(const float* x, const WeightRows& w, int n, const float* bias, float* y,
               int64_t y_stride) {
   float sums[M][N];
-  if (w.bits != 0) {
-    with_bits(w.bits, [&](auto bits) { quantized_tile<M, N, bits()>(x, w, n, sums); });
-  } else {
-    half_tile<M, N>(x, w, n, sums);
-  }
+  half_tile<M, N>(x, w, n, sums);
   write_tile<M, N>(sums, bias ? bias + n : nullptr, y + n, y_stride);
 }
 
@@ -271,7 +245,7 @@ void product_panel(const float* x, int m_count, int k, const float* panel, int n
 
 void product(const float* x, int m_count, const WeightRows& w, int n_begin, int n_end,
              const float* bias, float* y, int64_t y_stride, float* scratch) {
-  const bool floats = w.bits == 0 && w.dtype == Float::kF32;
+  const bool floats = w.dtype == Float::kF32;
   if (floats && reinterpret_cast<uintptr_t>(w.data) % alignof(float) == 0) {
     const float* columns = static_cast<const float*>(w.data) + static_cast<size_t>(n_begin) * w.k;
     const int panel = panel_columns(w.k);

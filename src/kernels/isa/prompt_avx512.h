@@ -1,17 +1,13 @@
 // Part of avx512.cpp: prompt rows times weights in bfloat16, by vdpbf16ps.
 //
-// The order of a sum: stretches of kStretch inputs one after another; within a stretch, pairs of
-// neighbours go to 16 lanes in turn; then the lanes, the halves first. 4-bit weights in groups of
-// 64 or more are expanded with the even inputs of each 64 before the odd ones, and activations are
-// laid out alike. Rows are padded with zeros to whole vectors of 32 inputs.
+// A unit is a pair of inputs. 4-bit weights in groups of 64 or more are expanded with the even
+// inputs of each 64 before the odd ones, and activations are laid out alike. Rows are padded with
+// zeros to whole vectors of 32 inputs.
 
 constexpr int kPairs = 32;  // inputs of a vector
-
-int padded_inputs(int k) { return (k + kPairs - 1) / kPairs * kPairs; }
+constexpr int kStretchInputs = 2 * kStretchUnits;
 
 bool evens_first(const WeightRows& w) { return w.bits == 4 && w.group_size >= 64; }
-
-size_t prompt_row_bytes(const WeightRows& w) { return static_cast<size_t>(padded_inputs(w.k)) * 2; }
 
 // Floats to bfloat16, with zeros behind up to a whole vector.
 void round_row(const float* x, int count, uint16_t* out) {
@@ -20,10 +16,7 @@ void round_row(const float* x, int count, uint16_t* out) {
   }
 }
 
-void prepare_prompt_row(const float* x, const WeightRows& w, std::byte* row) {
-  auto* out = reinterpret_cast<uint16_t*>(row);
-  round_row(x, w.k, out);
-  if (!evens_first(w)) return;
+void put_evens_first(uint16_t* row, int count) {
   alignas(64) uint16_t places[64];
   for (int i = 0; i < 32; ++i) {
     places[i] = static_cast<uint16_t>(2 * i);
@@ -31,11 +24,24 @@ void prepare_prompt_row(const float* x, const WeightRows& w, std::byte* row) {
   }
   const __m512i even = _mm512_load_si512(places);
   const __m512i odd = _mm512_load_si512(places + 32);
-  for (int i = 0; i < w.k; i += 64) {
-    const __m512i a = _mm512_loadu_si512(out + i);
-    const __m512i b = _mm512_loadu_si512(out + i + 32);
-    _mm512_storeu_si512(out + i, _mm512_permutex2var_epi16(a, even, b));
-    _mm512_storeu_si512(out + i + 32, _mm512_permutex2var_epi16(a, odd, b));
+  for (int i = 0; i < count; i += 64) {
+    const __m512i a = _mm512_loadu_si512(row + i);
+    const __m512i b = _mm512_loadu_si512(row + i + 32);
+    _mm512_storeu_si512(row + i, _mm512_permutex2var_epi16(a, even, b));
+    _mm512_storeu_si512(row + i + 32, _mm512_permutex2var_epi16(a, odd, b));
+  }
+}
+
+void prepare_bf16(const float* x, int rows, const WeightRows& w, std::byte* block) {
+  alignas(64) float from[kPanelRows * kStretchUnits];
+  for (int k = 0; k < w.k; k += kStretchInputs) {
+    const int count = std::min(kStretchInputs, w.k - k);
+    for (int r = 0; r < rows; ++r) {
+      auto* row = reinterpret_cast<uint16_t*>(from + r * kStretchUnits);
+      round_row(x + int64_t{r} * w.k + k, count, row);
+      if (evens_first(w)) put_evens_first(row, count);
+    }
+    pack_block(from, rows, k / 2, (count + 1) / 2, reinterpret_cast<float*>(block));
   }
 }
 
@@ -76,143 +82,32 @@ void expand_bytes(const WeightRows& w, int row, int begin, int count, uint16_t* 
 void expand_stretch(const WeightRows& w, int row, int begin, int count, uint16_t* out) {
   if (evens_first(w)) return expand_nibbles(w, row, begin, count, out);
   if (w.bits == 8) return expand_bytes(w, row, begin, count, out);
-  alignas(64) float values[kStretch];
-  if (w.bits != 0) {
-    with_bits(w.bits, [&](auto bits) { expand_groups<bits()>(w, row, begin, count, values); });
-  } else {
-    const auto* half =
-        static_cast<const char*>(w.data) + (static_cast<size_t>(row) * w.k + begin) * 2;
-    expand_half(reinterpret_cast<const uint16_t*>(half), w.dtype == Float::kBF16, count, values);
+  if (w.bits == 0 && w.dtype == Float::kBF16) {
+    const auto* halves = static_cast<const uint16_t*>(w.data) + static_cast<size_t>(row) * w.k;
+    for (int i = 0; i < count; i += kPairs) {
+      _mm512_store_si512(out + i, load_halves(halves + begin, Float::kBF16, i, count));
+    }
+    return;
   }
+  alignas(64) float values[kStretchInputs];
+  expand_inputs(w, row, begin, count, values);
   round_row(values, count, out);
 }
 
-// Sums of R rows with C columns over `vectors` vectors.
-template <int R, int C>
-void pairs_tile(const uint16_t* x, int64_t x_stride, const uint16_t* w, int64_t w_stride,
-                int vectors, float out[R][C]) {
-  __m512 sums[R][C];
-  for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < C; ++c) sums[r][c] = _mm512_setzero_ps();
-  }
-  for (int i = 0; i < vectors * kPairs; i += kPairs) {
-    __m512i columns[C];
-    for (int c = 0; c < C; ++c) columns[c] = _mm512_loadu_si512(w + c * w_stride + i);
-    for (int r = 0; r < R; ++r) {
-      const __m512i row = _mm512_loadu_si512(x + r * x_stride + i);
-      for (int c = 0; c < C; ++c) sums[r][c] = pairs_times(sums[r][c], row, columns[c]);
-    }
-  }
-  for (int r = 0; r < R; ++r) {
-    if constexpr (C == 4) {
-      Vec halves[4];
-      for (int c = 0; c < 4; ++c) {
-        halves[c] = Vec16{sums[r][c]}.folded();
-      }
-      Vec::sums(halves, out[r]);
-    } else {
-      for (int c = 0; c < C; ++c) out[r][c] = Vec16{sums[r][c]}.sum();
-    }
-  }
-}
+// Pairs of bfloat16.
+struct PairUnit {
+  static constexpr int kInputs = 2;
+  using Sum = Vec16;
 
-// One stretch of the inputs: rows of x and columns of weights, both from its first input on.
-struct PromptStretch {
-  const uint16_t* x;
-  int64_t x_stride;
-  const uint16_t* w;
-  int64_t w_stride;
-  int vectors;
-  bool first;         // y is set, else added to
-  const float* bias;  // added with the last stretch; of the first column
-  float* y;           // of the first row and column
-  int64_t y_stride;
+  PairUnit(const PromptProduct&, const WeightRows&) {}
+  static Vec16 times(Vec16 x, Vec16 columns, Vec16 sum) {
+    return {pairs_times(sum.v, _mm512_castps_si512(x.v), _mm512_castps_si512(columns.v))};
+  }
+  static Vec16 value(Vec16 sum, int, int) { return sum; }
+  static void fill(const WeightRows& w, int first, int count, int begin, int inputs, float* to) {
+    for (int i = 0; i < count; ++i) {
+      expand_stretch(w, first + i, begin, inputs,
+                     reinterpret_cast<uint16_t*>(to + i * kStretchUnits));
+    }
+  }
 };
-
-template <int R, int C>
-void stretch_tile(const PromptStretch& s, int row, int column) {
-  float sums[R][C];
-  pairs_tile<R, C>(s.x + row * s.x_stride, s.x_stride, s.w + column * s.w_stride, s.w_stride,
-                   s.vectors, sums);
-  for (int r = 0; r < R; ++r) {
-    float* y = s.y + (row + r) * s.y_stride + column;
-    for (int c = 0; c < C; ++c) {
-      const float sum = s.first ? sums[r][c] : y[c] + sums[r][c];
-      y[c] = s.bias ? sum + s.bias[column + c] : sum;
-    }
-  }
-}
-
-template <int C>
-void stretch_columns(const PromptStretch& s, int begin, int end, int column) {
-  int row = begin;
-  for (; row + 6 <= end; row += 6) stretch_tile<6, C>(s, row, column);
-  switch (end - row) {
-    case 5:
-      return stretch_tile<5, C>(s, row, column);
-    case 4:
-      return stretch_tile<4, C>(s, row, column);
-    case 3:
-      return stretch_tile<3, C>(s, row, column);
-    case 2:
-      return stretch_tile<2, C>(s, row, column);
-    case 1:
-      return stretch_tile<1, C>(s, row, column);
-    default:
-      return;
-  }
-}
-
-// Rows that stay in the first-level cache, beside four columns, while a panel passes from the
-// second.
-int rows_at_once(int vectors) {
-  constexpr int kBytes = 31 * 1024;
-  return std::clamp(kBytes / (vectors * 64) / 6, 1, 8) * 6;
-}
-
-void stretch_panel(const PromptStretch& s, int rows, int columns) {
-  const int block = rows_at_once(s.vectors);
-  for (int begin = 0; begin < rows; begin += block) {
-    const int end = std::min(rows, begin + block);
-    int column = 0;
-    for (; column + 4 <= columns; column += 4) stretch_columns<4>(s, begin, end, column);
-    for (; column < columns; ++column) stretch_columns<1>(s, begin, end, column);
-  }
-}
-
-// Weights that lie in the file as the tiles want them are not copied.
-bool read_in_place(const WeightRows& w) {
-  return w.bits == 0 && w.dtype == Float::kBF16 && w.k % kPairs == 0;
-}
-
-void prompt_product(const std::byte* x, int m_count, const WeightRows& w, int n_begin, int n_end,
-                    const float* bias, float* y, int64_t y_stride, std::byte* scratch) {
-  const auto* rows = reinterpret_cast<const uint16_t*>(x);
-  auto* panel = reinterpret_cast<uint16_t*>(scratch);
-  const int64_t x_stride = padded_inputs(w.k);
-  for (int n = n_begin; n < n_end; n += kPromptPanel) {
-    const int columns = std::min(kPromptPanel, n_end - n);
-    for (int k = 0; k < w.k; k += kStretch) {
-      const int count = std::min(kStretch, w.k - k);
-      const bool last = k + count == w.k;
-      PromptStretch s{rows + k,
-                      x_stride,
-                      panel,
-                      padded_inputs(count),
-                      padded_inputs(count) / kPairs,
-                      k == 0,
-                      last && bias ? bias + n : nullptr,
-                      y + n,
-                      y_stride};
-      if (read_in_place(w)) {
-        s.w = static_cast<const uint16_t*>(w.data) + static_cast<size_t>(n) * w.k + k;
-        s.w_stride = w.k;
-      } else {
-        for (int i = 0; i < columns; ++i) {
-          expand_stretch(w, n + i, k, count, panel + i * s.w_stride);
-        }
-      }
-      stretch_panel(s, m_count, columns);
-    }
-  }
-}

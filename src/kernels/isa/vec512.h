@@ -4,6 +4,8 @@
 struct Vec16 {
   static constexpr int kPairs = 8;
   static constexpr int kStrip = 4;
+  static constexpr int kPanelRows = 8;
+  static constexpr int kPanelVectors = 3;
   __m512 v;
 
   static Vec16 set1(float x) { return {_mm512_set1_ps(x)}; }
@@ -72,5 +74,59 @@ struct Vec16 {
     const __m512 all = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     _mm512_storeu_ps(out, _mm512_permutexvar_ps(order, all));
+  }
+  static __m512 low_pairs(__m512 a, __m512 b) {
+    return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  }
+  static __m512 high_pairs(__m512 a, __m512 b) {
+    return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  }
+  // Quarter q of out[j] is lane 4 q + j of each of four.
+  static void turn_quarters(__m512 a, __m512 b, __m512 c, __m512 d, __m512 out[4]) {
+    const __m512 ab_low = _mm512_unpacklo_ps(a, b);
+    const __m512 ab_high = _mm512_unpackhi_ps(a, b);
+    const __m512 cd_low = _mm512_unpacklo_ps(c, d);
+    const __m512 cd_high = _mm512_unpackhi_ps(c, d);
+    out[0] = low_pairs(ab_low, cd_low);
+    out[1] = high_pairs(ab_low, cd_low);
+    out[2] = low_pairs(ab_high, cd_high);
+    out[3] = high_pairs(ab_high, cd_high);
+  }
+  static void turn_rows(const float* from, int64_t stride, __m512 out[4]) {
+    turn_quarters(_mm512_loadu_ps(from), _mm512_loadu_ps(from + stride),
+                  _mm512_loadu_ps(from + 2 * stride), _mm512_loadu_ps(from + 3 * stride), out);
+  }
+  // to[j * to_stride + i] = from[i * stride + j] for 16 by 16.
+  static void transpose(const float* from, int64_t stride, float* to, int64_t to_stride) {
+    __m512 four[4][4];
+    for (int i = 0; i < 4; ++i) turn_rows(from + 4 * i * stride, stride, four[i]);
+    for (int j = 0; j < 4; ++j) {
+      const __m512 even_low = _mm512_shuffle_f32x4(four[0][j], four[1][j], 0x88);
+      const __m512 even_high = _mm512_shuffle_f32x4(four[2][j], four[3][j], 0x88);
+      const __m512 odd_low = _mm512_shuffle_f32x4(four[0][j], four[1][j], 0xdd);
+      const __m512 odd_high = _mm512_shuffle_f32x4(four[2][j], four[3][j], 0xdd);
+      float* out = to + j * to_stride;
+      _mm512_storeu_ps(out, _mm512_shuffle_f32x4(even_low, even_high, 0x88));
+      _mm512_storeu_ps(out + 4 * to_stride, _mm512_shuffle_f32x4(odd_low, odd_high, 0x88));
+      _mm512_storeu_ps(out + 8 * to_stride, _mm512_shuffle_f32x4(even_low, even_high, 0xdd));
+      _mm512_storeu_ps(out + 12 * to_stride, _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd));
+    }
+  }
+  // to[j * kPanelRows + i] = from[i * stride + j] for kPanelRows by 16.
+  static void interleave(const float* from, int64_t stride, float* to) {
+    const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    __m512 a[4];
+    __m512 b[4];
+    turn_rows(from, stride, a);
+    turn_rows(from + 4 * stride, stride, b);
+    for (int j = 0; j < 4; ++j) {
+      const __m512 first = _mm512_permutex2var_ps(a[j], low, b[j]);
+      const __m512 second = _mm512_permutex2var_ps(a[j], high, b[j]);
+      _mm256_storeu_ps(to + j * kPanelRows, _mm512_castps512_ps256(first));
+      _mm256_storeu_ps(to + (j + 4) * kPanelRows, _mm512_extractf32x8_ps(first, 1));
+      _mm256_storeu_ps(to + (j + 8) * kPanelRows, _mm512_castps512_ps256(second));
+      _mm256_storeu_ps(to + (j + 12) * kPanelRows, _mm512_extractf32x8_ps(second, 1));
+    }
   }
 };

@@ -3,6 +3,8 @@
 struct Vec16 {
   static constexpr int kPairs = 2;
   static constexpr int kStrip = 2;
+  static constexpr int kPanelRows = 6;
+  static constexpr int kPanelVectors = 1;
   Vec low;
   Vec high;
 
@@ -77,5 +79,16 @@ struct Vec16 {
   static void sums(const Vec16* w, float* out) {
     const Vec halves[4] = {w[0].low, w[0].high, w[1].low, w[1].high};
     Vec::sums(halves, out);
+  }
+  // to[j * to_stride + i] = from[i * stride + j] for 16 by 16, and for kPanelRows by 16.
+  static void transpose(const float* from, int64_t stride, float* to, int64_t to_stride) {
+    for (int j = 0; j < kLanes16; ++j) {
+      for (int i = 0; i < kLanes16; ++i) to[j * to_stride + i] = from[i * stride + j];
+    }
+  }
+  static void interleave(const float* from, int64_t stride, float* to) {
+    for (int j = 0; j < kLanes16; ++j) {
+      for (int i = 0; i < kPanelRows; ++i) to[j * kPanelRows + i] = from[i * stride + j];
+    }
   }
 };

@@ -1,0 +1,265 @@
+// Part of body.h: products of prompt rows, kPanelRows rows by panels of kPanelVectors * 16 columns.
+//
+// A unit is the 32 bits of inputs that one lane takes at a time: one float, two bfloat16 or four
+// bytes; the variant's type Unit says how they are multiplied. Rows of x are laid out in blocks,
+// unit by unit with a number from each row, weights in panels, unit by unit with 16 columns in a
+// vector. The order of a sum: stretches of kStretchUnits units, one after another; within a
+// stretch, one chain of multiply-adds. It depends on nothing else, so any tile gives the same bits.
+//
+// A Unit has kInputs (of a unit), Sum (16 sums: zero, load, store, +), times(x, columns, sum) for
+// the bits of one row's unit and of 16 columns', and what its product needs at the ends:
+//   Unit(p): for one product;
+//   fill(w, first, count, begin, inputs, to): inputs of `count` weight rows as units, the rows
+//     kStretchUnits lanes apart, zeros up to a whole unit;
+//   value(sum, row, column): 16 sums as floats.
+
+constexpr int kPanelRows = Vec16::kPanelRows;
+constexpr int kPanelVectors = Vec16::kPanelVectors;
+constexpr int kPanelColumns = kPanelVectors * kLanes16;
+constexpr int kStretchUnits = 128;
+constexpr int kRowsAtOnce = 1008 / kPanelRows * kPanelRows;  // whose sums stay in the second cache
+
+// Memory of a thread, in lanes of 32 bits.
+struct PanelScratch {
+  float* panel;  // [kStretchUnits][vectors][16]
+  float* rows;   // [16][kStretchUnits], of weights before they are turned
+  float* sums;   // [kRowsAtOnce][vectors][16]
+  float* gate;   // the same, what `activation` is taken of
+
+  explicit PanelScratch(std::byte* memory)
+      : panel(reinterpret_cast<float*>(memory)),
+        rows(panel + kStretchUnits * kPanelColumns),
+        sums(rows + kStretchUnits * kLanes16),
+        gate(sums + kRowsAtOnce * kPanelColumns) {}
+  static constexpr size_t kLanesInAll =
+      kStretchUnits * (kPanelColumns + kLanes16) + 2 * kRowsAtOnce * kPanelColumns;
+};
+static_assert(PanelScratch::kLanesInAll * 4 <= kPromptScratchBytes);
+
+template <class Unit>
+int units_of(int k) {
+  return (k + Unit::kInputs - 1) / Unit::kInputs;
+}
+
+template <class Unit>
+size_t panel_block_bytes(const WeightRows& w) {
+  return static_cast<size_t>(units_of<Unit>(w.k)) * kPanelRows * 4;
+}
+
+// Calls f with the number of vectors as a constant.
+template <class F>
+void with_vectors(int vectors, F f) {
+  unrolled<kPanelVectors>([&](auto i) {
+    if (i + 1 == vectors) f(std::integral_constant<int, i + 1>());
+  });
+}
+
+// Units of `rows` rows, kStretchUnits lanes apart, from number `first` of a block on; zeros in the
+// rows that are not there. `from` has room for whole vectors.
+void pack_block(float* from, int rows, int first, int units, float* block) {
+  for (int r = rows; r < kPanelRows; ++r) {
+    std::memset(from + r * kStretchUnits, 0, kStretchUnits * sizeof(float));
+  }
+  float* out = block + static_cast<size_t>(first) * kPanelRows;
+  int u = 0;
+  for (; u + kLanes16 <= units; u += kLanes16) {
+    Vec16::interleave(from + u, kStretchUnits, out + u * kPanelRows);
+  }
+  for (; u < units; ++u) {
+    for (int r = 0; r < kPanelRows; ++r) out[u * kPanelRows + r] = from[r * kStretchUnits + u];
+  }
+}
+
+Vec16 activated(Activation activation, Vec16 v) {
+  switch (activation) {
+    case Activation::kSilu:
+      return silu_of(v);
+    case Activation::kGeluExact:
+      return gelu_exact_of(v);
+    case Activation::kGeluTanh:
+      return gelu_tanh_of(v);
+    case Activation::kGeluQuick:
+      return gelu_quick_of(v);
+    default:
+      return v;
+  }
+}
+
+// One tile: kPanelRows rows of a block by C vectors of a panel. `next` is the block that will be
+// read after this one.
+template <class Unit, int C>
+void panel_tile(const float* x, const float* next, const float* panel, int units,
+                typename Unit::Sum out[kPanelRows][C]) {
+  typename Unit::Sum sums[kPanelRows][C];  // not `out`, or each step would store them
+  unrolled<kPanelRows>(
+      [&](auto r) { unrolled<C>([&](auto c) { sums[r][c] = Unit::Sum::zero(); }); });
+  for (int u = 0; u < units; ++u) {
+    if (u % 2 == 0) __builtin_prefetch(next + u * kPanelRows);
+    Vec16 columns[C];
+    unrolled<C>([&](auto c) { columns[c] = Vec16::load(panel + (u * C + c) * kLanes16); });
+    unrolled<kPanelRows>([&](auto r) {
+      const Vec16 row = Vec16::set1(x[u * kPanelRows + r]);
+      unrolled<C>([&](auto c) { sums[r][c] = Unit::times(row, columns[c], sums[r][c]); });
+    });
+  }
+  unrolled<kPanelRows>([&](auto r) { unrolled<C>([&](auto c) { out[r][c] = sums[r][c]; }); });
+}
+
+// Columns [n, n + count) of one weight and the rows from `first_row` on.
+template <class Unit>
+struct Panel {
+  const PromptProduct& p;
+  const WeightRows& w;
+  const Unit& unit;
+  const PanelScratch& scratch;
+  int n;
+  int count;
+  int first_row;
+  int rows;
+
+  int lanes(int c) const { return std::min(kLanes16, count - c * kLanes16); }
+
+  void fill(int begin, int inputs, int vectors) const {
+    const int units = units_of<Unit>(inputs);
+    for (int c = 0; c < vectors; ++c) {
+      unit.fill(w, n + c * kLanes16, lanes(c), begin, inputs, scratch.rows);
+      for (int u = 0; u < units; u += kLanes16) {
+        Vec16::transpose(scratch.rows + u, kStretchUnits,
+                         scratch.panel + (u * vectors + c) * kLanes16, vectors * kLanes16);
+      }
+    }
+  }
+
+  // Fetches what the next fill reads of rows [begin, end) of the panel: the next stretch, or the
+  // first of the next panel. Such rows lie too far apart for the processor to foresee them.
+  void fetch_ahead(int begin, int end, int k, int stretch) const {
+    const bool last = k + stretch >= w.k;
+    const size_t bits = w.bits != 0 ? w.bits : w.dtype == Float::kF32 ? 32 : 16;
+    const int input = last ? 0 : k + stretch;
+    const size_t bytes = std::min(stretch, w.k - input) * bits / 8;
+    const int first = n + (last ? count : 0);
+    for (int i = begin; i < end; ++i) {
+      const char* row = static_cast<const char*>(w.data) +
+                        (static_cast<size_t>(first + i) * w.k + input) * bits / 8;
+      for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+    }
+  }
+
+  // Sums of all inputs but the last stretch's are kept in `sums`; those of the last are finished
+  // by end(sum, row, vector).
+  template <int C, class End>
+  void run(float* kept, End end) const {
+    using Sum = typename Unit::Sum;
+    constexpr int kStretch = kStretchUnits * Unit::kInputs;
+    const auto* x = reinterpret_cast<const float*>(p.x);
+    const size_t block = panel_block_bytes<Unit>(w) / 4;
+    const int parts = (rows + kPanelRows - 1) / kPanelRows;
+    for (int k = 0; k == 0 || k < w.k; k += kStretch) {  // without inputs sums are zero
+      const int inputs = std::min(kStretch, w.k - k);
+      const int units = units_of<Unit>(inputs);
+      const bool last = k + inputs == w.k;
+      fill(k, inputs, C);
+      for (int row = 0; row < rows; row += kPanelRows) {
+        const float* from = x + (first_row + row) / kPanelRows * block +
+                            static_cast<size_t>(k) / Unit::kInputs * kPanelRows;
+        const int part = row / kPanelRows;
+        fetch_ahead(part * C * kLanes16 / parts, (part + 1) * C * kLanes16 / parts, k, kStretch);
+        Sum sums[kPanelRows][C];
+        panel_tile<Unit, C>(from, from + block, scratch.panel, units, sums);
+        float* before = kept + row * C * kLanes16;
+        for (int r = 0; r < kPanelRows; ++r) {
+          for (int c = 0; c < C; ++c, before += kLanes16) {
+            const Sum sum = k == 0 ? sums[r][c] : Sum::load(before) + sums[r][c];
+            if (!last) {
+              sum.store(before);
+            } else if (row + r < rows) {
+              end(sum, row + r, c);
+            }
+          }
+        }
+      }
+    }
+  }
+};
+
+// The gate's value, as the sums of its panel lie, or the product's end.
+template <class Unit>
+struct PanelEnds {
+  const PromptProduct& p;
+  const Panel<Unit>& panel;
+  int vectors;
+
+  Vec16 biased(typename Unit::Sum sum, const float* bias, int row, int c) const {
+    const int column = panel.n + c * kLanes16;
+    const Vec16 value = panel.unit.value(sum, panel.first_row + row, column);
+    return bias ? value + Vec16::load_partial(bias + column, panel.lanes(c)) : value;
+  }
+  float* gate(int row, int c) const { return panel.scratch.gate + (row * vectors + c) * kLanes16; }
+  void keep_gate(typename Unit::Sum sum, int row, int c) const {
+    activated(p.activation, biased(sum, p.gate_bias, row, c)).store(gate(row, c));
+  }
+  void finish(typename Unit::Sum sum, int row, int c) const {
+    const int64_t at = (panel.first_row + row) * p.y_stride + panel.n + c * kLanes16;
+    Vec16 value = biased(sum, p.bias, row, c);
+    value = p.gate ? Vec16::load(gate(row, c)) * value : activated(p.activation, value);
+    if (p.residual) value = Vec16::load_partial(p.residual + at, panel.lanes(c)) + value;
+    value.store_partial(p.y + at, panel.lanes(c));
+  }
+};
+
+template <class Unit, int C>
+void panel_columns_of(const PromptProduct& p, const PanelScratch& scratch, int n, int count,
+                      int first_row, int rows) {
+  if (p.gate) {
+    const Unit unit(p, *p.gate);
+    const Panel<Unit> panel{p, *p.gate, unit, scratch, n, count, first_row, rows};
+    const PanelEnds<Unit> ends{p, panel, C};
+    panel.template run<C>(scratch.sums,
+                          [&](auto sum, int row, int c) { ends.keep_gate(sum, row, c); });
+  }
+  const Unit unit(p, p.w);
+  const Panel<Unit> panel{p, p.w, unit, scratch, n, count, first_row, rows};
+  const PanelEnds<Unit> ends{p, panel, C};
+  panel.template run<C>(scratch.sums, [&](auto sum, int row, int c) { ends.finish(sum, row, c); });
+}
+
+template <class Unit>
+void panel_product(const PromptProduct& p, int n_begin, int n_end, std::byte* memory) {
+  const PanelScratch scratch(memory);
+  for (int row = 0; row < p.rows; row += kRowsAtOnce) {
+    const int rows = std::min(kRowsAtOnce, p.rows - row);
+    for (int n = n_begin; n < n_end; n += kPanelColumns) {
+      const int count = std::min(kPanelColumns, n_end - n);
+      with_vectors((count + kLanes16 - 1) / kLanes16, [&](auto vectors) {
+        panel_columns_of<Unit, vectors()>(p, scratch, n, count, row, rows);
+      });
+    }
+  }
+}
+
+// Floats as they are: the same bits in all variants.
+struct FloatUnit {
+  static constexpr int kInputs = 1;
+  using Sum = Vec16;
+
+  FloatUnit(const PromptProduct&, const WeightRows&) {}
+  static Vec16 times(Vec16 x, Vec16 columns, Vec16 sum) { return Vec16::fma(x, columns, sum); }
+  static Vec16 value(Vec16 sum, int, int) { return sum; }
+  static void fill(const WeightRows& w, int first, int count, int begin, int inputs, float* to) {
+    for (int i = 0; i < count; ++i) {
+      expand_inputs(w, first + i, begin, inputs, to + i * kStretchUnits);
+    }
+  }
+};
+
+void prepare_f32(const float* x, int rows, const WeightRows& w, std::byte* block) {
+  alignas(64) float from[kPanelRows * kStretchUnits];
+  for (int k = 0; k < w.k; k += kStretchUnits) {
+    const int count = std::min(kStretchUnits, w.k - k);
+    for (int r = 0; r < rows; ++r) {
+      std::memcpy(from + r * kStretchUnits, x + int64_t{r} * w.k + k,
+                  static_cast<size_t>(count) * sizeof(float));
+    }
+    pack_block(from, rows, k, count, reinterpret_cast<float*>(block));
+  }
+}
