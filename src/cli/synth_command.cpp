@@ -29,7 +29,7 @@ void synth(Flags flags) {
          shape.name);
   }
   if (flags.bits != kPlainBits)
-    flags.options.affine = kernels::Affine{flags.group_size, flags.bits};
+    flags.options.affine = kernels::Quantization{flags.group_size, flags.bits};
   flags.options.seed = flags.seed.value_or(flags.options.seed);
   const ProgressLine progress("Writing " + shape.name);
   const auto written = write_synth_checkpoint(shape, flags.options, flags.out);

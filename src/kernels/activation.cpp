@@ -1,5 +1,7 @@
 #include "kernels/activation.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "kernels/isa/isa.h"
 #include "kernels/op.h"
@@ -13,36 +15,70 @@ constexpr float kInverseRoot2 = 0.70710678f;
 
 using Elementwise = void (*)(const float*, size_t, float*);
 
-Elementwise gelu_loop(Gelu kind) {
-  if (kind == Gelu::kExact) return isa::table().gelu_exact;
-  return kind == Gelu::kTanh ? isa::table().gelu_tanh : isa::table().gelu_quick;
+Elementwise loop_of(Activation activation) {
+  const auto& isa = isa::table();
+  switch (activation) {
+    case Activation::kSilu:
+      return isa.silu;
+    case Activation::kGeluExact:
+      return isa.gelu_exact;
+    case Activation::kGeluTanh:
+      return isa.gelu_tanh;
+    case Activation::kGeluQuick:
+      return isa.gelu_quick;
+    default:
+      return nullptr;
+  }
 }
 
 mx::array scaled(const mx::array& x, float by) { return mx::multiply(x, mx::array(by)); }
 
-mx::array gelu_fallback(const mx::array& x, Gelu kind) {
-  if (kind == Gelu::kQuick) return mx::multiply(x, mx::sigmoid(scaled(x, 1.702f)));
-  mx::array inner = scaled(x, kInverseRoot2);
-  if (kind == Gelu::kTanh) {
-    const auto cube = mx::multiply(x, mx::square(x));
-    inner = scaled(mx::add(x, scaled(cube, 0.044715f)), 0.7978845608f);
-  }
-  const auto bent = kind == Gelu::kTanh ? mx::tanh(inner) : mx::erf(inner);
+// x (1 + bent) / 2.
+mx::array gelu_from(const mx::array& x, const mx::array& bent) {
   return mx::multiply(scaled(x, 0.5f), mx::add(bent, mx::array(1.0f)));
 }
 
-mx::array elementwise(const char* name, const mx::array& x, Elementwise loop,
-                      std::function<mx::array(const Arrays&)> fallback) {
-  const auto run = [loop, count = static_cast<int>(x.size())](const Arrays& in, float* y) {
+mx::array elementwise(const char* name, const mx::array& x, Activation activation) {
+  const auto run = [activation, count = static_cast<int>(x.size())](const Arrays& in, float* y) {
     const Floats values(in[0]);
     parallel_for(count, kElementGrain, [&](int begin, int end) {
-      loop(values.data() + begin, static_cast<size_t>(end - begin), y + begin);
+      activate(activation, values.data() + begin, static_cast<size_t>(end - begin), y + begin);
     });
   };
-  return make_op({name, x.shape(), run, std::move(fallback)}, {mx::astype(x, mx::float32)});
+  const auto fallback = [activation](const Arrays& in) {
+    return plain_activation(activation, in[0]);
+  };
+  return make_op({name, x.shape(), run, fallback}, {mx::astype(x, mx::float32)});
 }
 
 }  // namespace
+
+Activation activation_of(Gelu kind) {
+  if (kind == Gelu::kExact) return Activation::kGeluExact;
+  return kind == Gelu::kTanh ? Activation::kGeluTanh : Activation::kGeluQuick;
+}
+
+void activate(Activation activation, const float* x, size_t n, float* y) {
+  if (const auto loop = loop_of(activation)) return loop(x, n, y);
+  if (x != y) std::copy(x, x + n, y);
+}
+
+mx::array plain_activation(Activation activation, const mx::array& x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return mx::multiply(x, mx::sigmoid(x));
+    case Activation::kGeluQuick:
+      return mx::multiply(x, mx::sigmoid(scaled(x, 1.702f)));
+    case Activation::kGeluExact:
+      return gelu_from(x, mx::erf(scaled(x, kInverseRoot2)));
+    case Activation::kGeluTanh: {
+      const auto cube = mx::multiply(x, mx::square(x));
+      return gelu_from(x, mx::tanh(scaled(mx::add(x, scaled(cube, 0.044715f)), 0.7978845608f)));
+    }
+    default:
+      return x;
+  }
+}
 
 mx::array swiglu(const mx::array& gate, const mx::array& up) {
   if (gate.shape() != up.shape()) {
@@ -64,14 +100,10 @@ mx::array swiglu(const mx::array& gate, const mx::array& up) {
                  {mx::astype(gate, mx::float32), mx::astype(up, mx::float32)});
 }
 
-mx::array silu(const mx::array& x) {
-  return elementwise("fovea::silu", x, isa::table().silu,
-                     [](const Arrays& in) { return mx::multiply(in[0], mx::sigmoid(in[0])); });
-}
+mx::array silu(const mx::array& x) { return elementwise("fovea::silu", x, Activation::kSilu); }
 
 mx::array gelu(const mx::array& x, Gelu kind) {
-  return elementwise("fovea::gelu", x, gelu_loop(kind),
-                     [kind](const Arrays& in) { return gelu_fallback(in[0], kind); });
+  return elementwise("fovea::gelu", x, activation_of(kind));
 }
 
 }  // namespace fovea::kernels

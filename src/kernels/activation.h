@@ -2,6 +2,7 @@
 // is a normal number. Engine thread only.
 #pragma once
 
+#include "kernels/isa/isa.h"
 #include "mlx/array.h"
 
 namespace fovea::kernels {
@@ -19,5 +20,13 @@ enum class Gelu {
   kQuick,  // x sigmoid(1.702 x); "quick_gelu"
 };
 mx::array gelu(const mx::array& x, Gelu kind);
+
+// What may follow a product (matmul.h).
+using isa::Activation;
+Activation activation_of(Gelu kind);
+// y[i] = activation(x[i]), with the loops of the ops above; y may be x.
+void activate(Activation activation, const float* x, size_t n, float* y);
+// The same in plain MLX ops.
+mx::array plain_activation(Activation activation, const mx::array& x);
 
 }  // namespace fovea::kernels

@@ -1,6 +1,7 @@
 #include "kernels/matmul.h"
 
 #include <cassert>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -25,34 +26,77 @@ mx::array row_major(const mx::array& a) {
   return a.is_available() && a.flags().row_contiguous ? a : mx::contiguous(a);
 }
 
-isa::WeightRows weight_rows(const Arrays& in, size_t first, int k, const Affine* affine) {
-  isa::WeightRows rows;
-  rows.k = k;
-  rows.data = in[first].data<void>();
-  if (!affine) {
-    rows.dtype = float_kind(in[first]);
+// Where the parts of a weight stand among an op's inputs: values, scales and biases when it is
+// quantised, and its products' bias last.
+struct WeightSlots {
+  size_t first = 0;
+  int n = 0;
+  int k = 0;
+  std::optional<Quantization> quantization;
+  bool has_bias = false;
+
+  size_t bias() const { return first + (quantization ? 3 : 1); }
+
+  isa::WeightRows rows(const Arrays& in) const {
+    isa::WeightRows rows;
+    rows.k = k;
+    rows.data = in[first].data<void>();
+    if (!quantization) {
+      rows.dtype = float_kind(in[first]);
+      return rows;
+    }
+    rows.dtype = float_kind(in[first + 1]);
+    rows.bits = quantization->bits;
+    rows.group_size = quantization->group_size;
+    rows.scales = in[first + 1].data<void>();
+    rows.biases = in[first + 2].data<void>();
     return rows;
   }
-  rows.dtype = float_kind(in[first + 1]);
-  rows.bits = affine->bits;
-  rows.group_size = affine->group_size;
-  rows.scales = in[first + 1].data<void>();
-  rows.biases = in[first + 2].data<void>();
-  return rows;
-}
+};
 
-void check_affine(const mx::array& w, const mx::array& scales, const mx::array& biases,
-                  const Affine& affine) {
-  const int bits = affine.bits;
-  const int group = affine.group_size;
-  const bool shapes = w.ndim() == 2 && scales.shape() == biases.shape() && scales.ndim() == 2 &&
-                      scales.shape(0) == w.shape(0) && scales.dtype() == biases.dtype() &&
-                      int64_t{w.shape(1)} * 32 == int64_t{scales.shape(1)} * group * bits;
-  if (affine.is_supported() && shapes && w.dtype() == mx::uint32) return;
+void check_quantized(const Weight& weight) {
+  const auto& [group, bits] = *weight.quantization;
+  const auto& w = weight.values;
+  const bool parts = weight.scales && weight.biases && w.ndim() == 2;
+  const bool shapes = parts && weight.scales->shape() == weight.biases->shape() &&
+                      weight.scales->ndim() == 2 && weight.scales->shape(0) == w.shape(0) &&
+                      weight.scales->dtype() == weight.biases->dtype() &&
+                      int64_t{w.shape(1)} * 32 == int64_t{weight.scales->shape(1)} * group * bits;
+  if (weight.quantization->is_supported() && shapes && w.dtype() == mx::uint32) return;
   fail(ErrorKind::kInvalidData,
        "[quantized_matmul] expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128 but got {} "
        "bits in groups of {} with shapes {} and {}",
-       bits, group, shape_text(w), shape_text(scales));
+       bits, group, shape_text(w), weight.scales ? shape_text(*weight.scales) : "none");
+}
+
+// Checks a weight and appends its parts.
+WeightSlots append_weight(const Weight& weight, Arrays& inputs) {
+  WeightSlots slots;
+  slots.first = inputs.size();
+  slots.quantization = weight.quantization;
+  inputs.push_back(row_major(weight.values));
+  if (weight.quantization) {
+    check_quantized(weight);
+    slots.k = weight.scales->shape(1) * weight.quantization->group_size;
+    inputs.push_back(row_major(*weight.scales));
+    inputs.push_back(row_major(*weight.biases));
+  } else {
+    if (weight.values.ndim() != 2) {
+      fail(ErrorKind::kInvalidData, "[matmul] expected weights [N, K] but got {}",
+           shape_text(weight.values));
+    }
+    float_kind(weight.values);
+    slots.k = weight.values.shape(1);
+  }
+  slots.n = weight.values.shape(0);
+  slots.has_bias = weight.bias.has_value();
+  if (!weight.bias) return slots;
+  if (weight.bias->ndim() != 1 || weight.bias->shape(0) != slots.n) {
+    fail(ErrorKind::kInvalidData, "[matmul] expected a bias of shape [{}] but got {}", slots.n,
+         shape_text(*weight.bias));
+  }
+  inputs.push_back(mx::astype(*weight.bias, mx::float32));
+  return slots;
 }
 
 // Few rows are split finely enough for all threads, many rows coarsely; the sums are the same.
@@ -63,20 +107,41 @@ void for_columns(int n_count, const std::function<void(int, int)>& body) {
                [&](int begin, int end) { body(begin * 4, std::min(end * 4, n_count)); });
 }
 
-// Rows of one kind of a product.
+// A weight's values, and the bias of its products or null.
+struct Factor {
+  isa::WeightRows w;
+  const float* bias = nullptr;
+};
+
+// Rows of one kind of a product, and what follows it.
 struct ProductRows {
   const float* x;
   int count;
-  const float* bias;
-  float* y;
   int n;
+  Factor weight;
+  const Factor* gate;
+  isa::Activation activation;
+  const float* residual;  // null, or as y
+  float* y;
+
+  int k() const { return weight.w.k; }
+  // `begin` rows further, `rows` of them.
+  ProductRows part(int begin, int rows) const {
+    ProductRows some = *this;
+    some.x += int64_t{begin} * k();
+    some.y += int64_t{begin} * n;
+    if (residual) some.residual += int64_t{begin} * n;
+    some.count = rows;
+    return some;
+  }
 };
 
-void run_exact(const ProductRows& rows, const isa::WeightRows& w) {
+void run_exact(const ProductRows& rows, const Factor& factor, float* y) {
+  const auto& w = factor.w;
   for_columns(rows.n, [&](int begin, int end) {
     thread_local std::vector<float> scratch;
     const size_t needed = static_cast<size_t>(isa::panel_columns(w.k)) * static_cast<size_t>(w.k);
-    isa::table().product(rows.x, rows.count, w, begin, end, rows.bias, rows.y, rows.n,
+    isa::table().product(rows.x, rows.count, w, begin, end, factor.bias, y, rows.n,
                          kept(scratch, needed));
   });
 }
@@ -95,12 +160,13 @@ const std::byte* prepared(const ProductRows& rows, const isa::WeightRows& w, siz
   return out;
 }
 
-bool rounds(const mx::array& w) {
-  return w.dtype() != mx::float32 && isa::table().prompt_bf16.product &&
+bool rounds(const mx::array& values) {
+  return values.dtype() != mx::float32 && isa::table().prompt_bf16.product &&
          numerics() != Numerics::kFloat32;
 }
 
-void run_prompt(const ProductRows& rows, const isa::WeightRows& w, const isa::PromptRows& how) {
+void run_prompt(const ProductRows& rows, const isa::PromptRows& how) {
+  const auto& w = rows.weight.w;
   thread_local std::vector<std::byte> memory;
   const size_t block_bytes = how.block_bytes(w);
   const int blocks = (rows.count + how.block_rows - 1) / how.block_rows;
@@ -116,7 +182,13 @@ void run_prompt(const ProductRows& rows, const isa::WeightRows& w, const isa::Pr
   product.x = x;
   product.rows = rows.count;
   product.w = w;
-  product.bias = rows.bias;
+  product.bias = rows.weight.bias;
+  if (rows.gate) {
+    product.gate = &rows.gate->w;
+    product.gate_bias = rows.gate->bias;
+  }
+  product.activation = rows.activation;
+  product.residual = rows.residual;
   product.y = rows.y;
   product.y_stride = rows.n;
   const int panels = (rows.n + how.panel_columns - 1) / how.panel_columns;
@@ -127,13 +199,31 @@ void run_prompt(const ProductRows& rows, const isa::WeightRows& w, const isa::Pr
   });
 }
 
-void run_decode(const ProductRows& rows, const isa::WeightRows& w) {
+void run_decode_product(const ProductRows& rows, const Factor& factor, float* y) {
   const auto& isa = isa::table();
-  if (w.bits == 0) return run_exact(rows, w);
+  const auto& w = factor.w;
+  if (w.bits == 0) return run_exact(rows, factor, y);
   const auto* x = prepared(rows, w, isa.decode_row_bytes(w), isa.prepare_decode_row);
   for_columns(rows.n, [&](int begin, int end) {
-    isa.decode_product(x, rows.count, w, begin, end, rows.bias, rows.y, rows.n);
+    isa.decode_product(x, rows.count, w, begin, end, factor.bias, y, rows.n);
   });
+}
+
+// Few rows: what follows the product goes over it again.
+void run_decode(const ProductRows& rows) {
+  const size_t count = static_cast<size_t>(rows.count) * static_cast<size_t>(rows.n);
+  run_decode_product(rows, rows.weight, rows.y);
+  if (rows.gate) {
+    thread_local std::vector<float> memory;
+    float* gate = kept(memory, count);
+    run_decode_product(rows, *rows.gate, gate);
+    activate(rows.activation, gate, count, gate);
+    for (size_t i = 0; i < count; ++i) rows.y[i] *= gate[i];
+  } else {
+    activate(rows.activation, rows.y, count, rows.y);
+  }
+  if (!rows.residual) return;
+  for (size_t i = 0; i < count; ++i) rows.y[i] += rows.residual[i];
 }
 
 // How the rows of a product are computed.
@@ -145,129 +235,157 @@ struct RowPlan {
   float tolerance(bool decodes) const { return decodes ? 4e-2f : rounds ? 2e-2f : 1e-4f; }
 };
 
-void run_product(ProductRows rows, const RowPlan& plan, const isa::WeightRows& w) {
-  const int count = std::exchange(rows.count, plan.prompt_rows);
+void run_product(const ProductRows& rows, const RowPlan& plan) {
   const auto& isa = isa::table();
-  if (rows.count > 0) run_prompt(rows, w, plan.rounds ? isa.prompt_bf16 : isa.prompt_f32);
-  rows.count = count - plan.prompt_rows;
-  rows.x += int64_t{plan.prompt_rows} * w.k;
-  rows.y += int64_t{plan.prompt_rows} * rows.n;
-  if (rows.count > 0) run_decode(rows, w);
+  const int decode_rows = rows.count - plan.prompt_rows;
+  if (plan.prompt_rows > 0) {
+    run_prompt(rows.part(0, plan.prompt_rows), plan.rounds ? isa.prompt_bf16 : isa.prompt_f32);
+  }
+  if (decode_rows > 0) run_decode(rows.part(plan.prompt_rows, decode_rows));
 }
 
-struct ProductInputs {
-  Arrays inputs;  // x, weights..., and the bias if there is one
-  mx::Shape shape;
-  int m_count;
-  int k;
-  int n;
-  bool has_bias;
+// The inputs of a product with one weight or two: x, the weights, and a residual.
+struct ProductOp {
+  WeightSlots weight;
+  std::optional<WeightSlots> gate;
+  Activation activation = Activation::kNone;
+  bool has_residual = false;
+
+  Factor factor(const Arrays& in, const WeightSlots& slots, std::optional<Floats>& bias) const {
+    if (slots.has_bias) bias.emplace(in[slots.bias()]);
+    return {slots.rows(in), bias ? bias->data() : nullptr};
+  }
+
+  void run(const Arrays& in, const RowPlan& plan, float* y) const {
+    const Floats x(in[0]);
+    std::optional<Floats> bias, gate_bias, residual;
+    if (has_residual) residual.emplace(in.back());
+    const Factor main = factor(in, weight, bias);
+    const Factor gating = gate ? factor(in, *gate, gate_bias) : Factor{};
+    const int count = static_cast<int>(in[0].size() / static_cast<size_t>(std::max(weight.k, 1)));
+    run_product({x.data(), count, weight.n, main, gate ? &gating : nullptr, activation,
+                 residual ? residual->data() : nullptr, y},
+                plan);
+  }
 };
 
-ProductInputs product_inputs(const mx::array& x, int k, Arrays weights,
-                             const std::optional<mx::array>& bias) {
-  const int n = weights[0].shape(0);
-  if (x.ndim() == 0 || x.shape(-1) != k) {
-    fail(ErrorKind::kInvalidData, "[matmul] expected {} inputs but got x of shape {}", k,
+// In plain MLX ops.
+mx::array plain_product(const Arrays& in, const WeightSlots& slots) {
+  const auto part = [&](size_t i) { return mx::astype(in[slots.first + i], mx::float32); };
+  const auto y = slots.quantization ? mx::quantized_matmul(in[0], in[slots.first], part(1), part(2),
+                                                           true, slots.quantization->group_size,
+                                                           slots.quantization->bits)
+                                    : mx::matmul(in[0], mx::transpose(part(0)));
+  return slots.has_bias ? mx::add(y, in[slots.bias()]) : y;
+}
+
+mx::array plain(const ProductOp& op, const Arrays& in) {
+  mx::array y = plain_product(in, op.weight);
+  y = op.gate ? mx::multiply(plain_activation(op.activation, plain_product(in, *op.gate)), y)
+              : plain_activation(op.activation, y);
+  return op.has_residual ? mx::add(in.back(), y) : y;
+}
+
+mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
+                       const Arrays& inputs) {
+  const int rows =
+      static_cast<int>(inputs[0].size() / static_cast<size_t>(std::max(op.weight.k, 1)));
+  const RowPlan plan{first_decode_row(rows), rounds(inputs[op.weight.first])};
+  const float tolerance = plan.tolerance(op.weight.quantization && plan.prompt_rows < rows);
+  return make_op(
+      {name, std::move(shape), [op, plan](const Arrays& in, float* y) { op.run(in, plan, y); },
+       [op](const Arrays& in) { return plain(op, in); }, tolerance},
+      inputs);
+}
+
+// The output's shape.
+mx::Shape product_shape(const mx::array& x, const WeightSlots& weight) {
+  if (x.ndim() == 0 || x.shape(-1) != weight.k) {
+    fail(ErrorKind::kInvalidData, "[matmul] expected {} inputs but got x of shape {}", weight.k,
          shape_text(x));
   }
-  if (bias && (bias->ndim() != 1 || bias->shape(0) != n)) {
-    fail(ErrorKind::kInvalidData, "[matmul] expected a bias of shape [{}] but got {}", n,
-         shape_text(*bias));
-  }
   mx::Shape shape = x.shape();
-  shape.back() = n;
-  const int m_count = static_cast<int>(x.size() / static_cast<size_t>(std::max(k, 1)));
-  Arrays inputs = {mx::astype(x, mx::float32)};
-  for (const auto& weight : weights) inputs.push_back(row_major(weight));
-  if (bias) inputs.push_back(mx::astype(*bias, mx::float32));
-  return {std::move(inputs), std::move(shape), m_count, k, n, bias.has_value()};
-}
-
-mx::array add_bias(const mx::array& y, const Arrays& in, bool has_bias) {
-  return has_bias ? mx::add(y, in.back()) : y;
-}
-
-mx::array product_op(const char* name, ProductInputs p, std::optional<Affine> affine,
-                     std::function<mx::array(const Arrays&)> fallback) {
-  const RowPlan plan{first_decode_row(p.m_count), rounds(p.inputs[1])};
-  const float tolerance = plan.tolerance(affine && plan.prompt_rows < p.m_count);
-  const auto run = [m = p.m_count, k = p.k, n = p.n, has_bias = p.has_bias, affine, plan](
-                       const Arrays& in, float* y) {
-    const Floats x(in[0]);
-    const auto w = weight_rows(in, 1, k, affine ? &*affine : nullptr);
-    std::optional<Floats> bias;
-    if (has_bias) bias.emplace(in.back());
-    run_product({x.data(), m, bias ? bias->data() : nullptr, y, n}, plan, w);
-  };
-  return make_op({name, std::move(p.shape), run, std::move(fallback), tolerance}, p.inputs);
+  shape.back() = weight.n;
+  return shape;
 }
 
 }  // namespace
 
-mx::array matmul(const mx::array& x, const mx::array& w_NK, const std::optional<mx::array>& bias) {
-  if (w_NK.ndim() != 2) {
-    fail(ErrorKind::kInvalidData, "[matmul] expected weights [N, K] but got {}", shape_text(w_NK));
+mx::array linear(const mx::array& x, const Weight& weight, const Epilogue& end) {
+  Arrays inputs = {mx::astype(x, mx::float32)};
+  ProductOp op;
+  op.weight = append_weight(weight, inputs);
+  op.activation = end.activation;
+  mx::Shape shape = product_shape(x, op.weight);
+  if (end.residual) {
+    if (end.residual->shape() != shape) {
+      fail(ErrorKind::kInvalidData, "[linear] expected a residual of shape [{}] but got {}",
+           fmt::join(shape.begin(), shape.end(), ", "), shape_text(*end.residual));
+    }
+    op.has_residual = true;
+    inputs.push_back(mx::astype(*end.residual, mx::float32));
   }
-  float_kind(w_NK);
-  auto p = product_inputs(x, w_NK.shape(1), {w_NK}, bias);
-  return product_op("fovea::matmul", p, std::nullopt, [has_bias = p.has_bias](const Arrays& in) {
-    const auto y = mx::matmul(in[0], mx::transpose(mx::astype(in[1], mx::float32)));
-    return add_bias(y, in, has_bias);
-  });
-}
-
-mx::array quantized_matmul(const mx::array& x, const mx::array& w, const mx::array& scales,
-                           const mx::array& biases, const Affine& affine,
-                           const std::optional<mx::array>& bias) {
-  check_affine(w, scales, biases, affine);
-  const int k = scales.shape(1) * affine.group_size;
-  auto p = product_inputs(x, k, {w, scales, biases}, bias);
-  const auto fallback = [affine, has_bias = p.has_bias](const Arrays& in) {
-    const auto y =
-        mx::quantized_matmul(in[0], in[1], mx::astype(in[2], mx::float32),
-                             mx::astype(in[3], mx::float32), true, affine.group_size, affine.bits);
-    return add_bias(y, in, has_bias);
-  };
-  return product_op("fovea::quantized_matmul", std::move(p), affine, fallback);
+  const char* name = weight.quantization ? "fovea::quantized_matmul" : "fovea::matmul";
+  return make_product(name, op, std::move(shape), inputs);
 }
 
 namespace {
 
-mx::array rows_op(const char* name, const mx::array& ids, int k, const Arrays& weights,
-                  std::optional<Affine> affine, std::function<mx::array(const Arrays&)> fallback) {
-  Arrays inputs = {mx::contiguous(mx::astype(ids, mx::int32))};
-  for (const auto& weight : weights) inputs.push_back(row_major(weight));
-  const auto run = [k, affine, count = ids.shape(0)](const Arrays& in, float* out) {
-    const auto w = weight_rows(in, 1, k, affine ? &*affine : nullptr);
-    const int* wanted = in[0].data<int>();
-    for (int i = 0; i < count; ++i) {
-      assert(wanted[i] >= 0 && wanted[i] < in[1].shape(0));
-      isa::table().expand_row(w, wanted[i], out + static_cast<size_t>(i) * k);
-    }
-  };
-  return make_op({name, {ids.shape(0), k}, run, std::move(fallback)}, inputs);
+// Whether rows are prepared alike for both.
+bool same_kind(const Weight& a, const Weight& b) {
+  if (a.quantization.has_value() != b.quantization.has_value()) return false;
+  return a.quantization ? *a.quantization == *b.quantization : a.values.dtype() == b.values.dtype();
 }
 
 }  // namespace
 
-mx::array embedding(const mx::array& ids, const mx::array& table_VK) {
-  float_kind(table_VK);
-  return rows_op(
-      "fovea::embedding", ids, table_VK.shape(1), {table_VK}, std::nullopt,
-      [](const Arrays& in) { return mx::astype(mx::take(in[1], in[0], 0), mx::float32); });
+mx::array gated_linear(const mx::array& x, const Weight& gate, const Weight& up,
+                       Activation activation) {
+  if (!same_kind(gate, up)) {
+    return mx::multiply(linear(x, gate, {activation, {}}), linear(x, up));
+  }
+  Arrays inputs = {mx::astype(x, mx::float32)};
+  ProductOp op;
+  op.weight = append_weight(up, inputs);
+  op.gate = append_weight(gate, inputs);
+  op.activation = activation;
+  mx::Shape shape = product_shape(x, op.weight);
+  if (op.gate->n != op.weight.n || op.gate->k != op.weight.k) {
+    fail(ErrorKind::kInvalidData, "[gated_linear] expected weights of one shape but got {} and {}",
+         shape_text(gate.values), shape_text(up.values));
+  }
+  return make_product("fovea::gated_linear", op, std::move(shape), inputs);
 }
 
-mx::array quantized_embedding(const mx::array& ids, const mx::array& w, const mx::array& scales,
-                              const mx::array& biases, const Affine& affine) {
-  check_affine(w, scales, biases, affine);
-  const auto fallback = [affine](const Arrays& in) {
-    const auto row = [&](size_t i) { return mx::take(in[i], in[0], 0); };
-    return mx::dequantize(row(1), mx::astype(row(2), mx::float32), mx::astype(row(3), mx::float32),
-                          affine.group_size, affine.bits);
+mx::array matmul(const mx::array& x, const mx::array& w_NK, const std::optional<mx::array>& bias) {
+  return linear(x, {w_NK, bias, {}, {}, {}});
+}
+
+mx::array quantized_matmul(const mx::array& x, const mx::array& w, const mx::array& scales,
+                           const mx::array& biases, const Quantization& quantization,
+                           const std::optional<mx::array>& bias) {
+  return linear(x, {w, bias, quantization, scales, biases});
+}
+
+mx::array embedding(const mx::array& ids, const Weight& table) {
+  Arrays inputs = {mx::contiguous(mx::astype(ids, mx::int32))};
+  const WeightSlots slots = append_weight(table, inputs);
+  const auto run = [slots, count = ids.shape(0)](const Arrays& in, float* out) {
+    const auto w = slots.rows(in);
+    const int* wanted = in[0].data<int>();
+    for (int i = 0; i < count; ++i) {
+      assert(wanted[i] >= 0 && wanted[i] < slots.n);
+      isa::table().expand_row(w, wanted[i], out + static_cast<size_t>(i) * slots.k);
+    }
   };
-  return rows_op("fovea::quantized_embedding", ids, scales.shape(1) * affine.group_size,
-                 {w, scales, biases}, affine, fallback);
+  const auto fallback = [slots](const Arrays& in) {
+    const auto rows = [&](size_t i) { return mx::take(in[i], in[0], 0); };
+    if (!slots.quantization) return mx::astype(rows(1), mx::float32);
+    return mx::dequantize(rows(1), mx::astype(rows(2), mx::float32),
+                          mx::astype(rows(3), mx::float32), slots.quantization->group_size,
+                          slots.quantization->bits);
+  };
+  return make_op({"fovea::embedding", {ids.shape(0), slots.k}, run, fallback}, inputs);
 }
 
 }  // namespace fovea::kernels

@@ -8,35 +8,47 @@
 
 #include <optional>
 
+#include "kernels/activation.h"
+#include "kernels/quantization.h"
 #include "mlx/array.h"
 
 namespace fovea::kernels {
 
 namespace mx = mlx::core;
 
-// x[..., K] * w[N, K]^T (+ bias[N]) -> [..., N]. w is float32, bfloat16 or float16.
-mx::array matmul(const mx::array& x, const mx::array& w_NK, const std::optional<mx::array>& bias);
-
-// How a weight was quantised: value = q * scale + bias, one scale and bias per group of a row.
-struct Affine {
-  int group_size = 64;  // 32, 64 or 128
-  int bits = 4;         // 2, 3, 4, 5, 6 or 8
-
-  bool is_supported() const {
-    return (bits == 2 || bits == 3 || bits == 4 || bits == 5 || bits == 6 || bits == 8) &&
-           (group_size == 32 || group_size == 64 || group_size == 128);
-  }
+// A weight [N, K], and the bias [N] of its products. Parts that disagree are Error(kInvalidData)
+// in whatever takes it.
+struct Weight {
+  mx::array values;  // float32, bfloat16 or float16; quantised: uint32 [N, K * bits / 32]
+  std::optional<mx::array> bias;
+  // Quantised in MLX's layout, value = q * scale + bias by group: both [N, K / group_size] of one
+  // floating type.
+  std::optional<Quantization> quantization;
+  std::optional<mx::array> scales;
+  std::optional<mx::array> biases;
 };
 
-// The same with an affine weight in MLX's layout: w uint32 [N, K * bits / 32], scales and biases
-// [N, K / group_size] of one floating type.
+// What is done to a product while it is at hand; the bits are those of the ops one by one.
+struct Epilogue {
+  Activation activation = Activation::kNone;  // of x W^T + bias
+  std::optional<mx::array> residual;          // of the output's shape, added last
+};
+
+// activation(x[..., K] W^T + bias) + residual -> [..., N].
+mx::array linear(const mx::array& x, const Weight& weight, const Epilogue& end = {});
+
+// activation(x G^T + g) * (x U^T + u): SwiGLU with kSilu, GeGLU with a GELU. One op where both
+// weights are stored alike. Shapes that differ are Error(kInvalidData).
+mx::array gated_linear(const mx::array& x, const Weight& gate, const Weight& up,
+                       Activation activation);
+
+// The plain products of both kinds of weights.
+mx::array matmul(const mx::array& x, const mx::array& w_NK, const std::optional<mx::array>& bias);
 mx::array quantized_matmul(const mx::array& x, const mx::array& w, const mx::array& scales,
-                           const mx::array& biases, const Affine& affine,
+                           const mx::array& biases, const Quantization& quantization,
                            const std::optional<mx::array>& bias);
 
 // Rows `ids` (int32 [T]) of a table [V, K] as float32 [T, K].
-mx::array embedding(const mx::array& ids, const mx::array& table_VK);
-mx::array quantized_embedding(const mx::array& ids, const mx::array& w, const mx::array& scales,
-                              const mx::array& biases, const Affine& affine);
+mx::array embedding(const mx::array& ids, const Weight& table);
 
 }  // namespace fovea::kernels

@@ -20,7 +20,7 @@ struct Quantized {
   mx::array w, scales, biases;
 };
 
-Quantized quantize(const mx::array& w, const Affine& affine, mx::Dtype dtype) {
+Quantized quantize(const mx::array& w, const Quantization& affine, mx::Dtype dtype) {
   const auto parts = mx::quantize(w, affine.group_size, affine.bits);
   return {parts[0], mx::astype(parts[1], dtype), mx::astype(parts[2], dtype)};
 }
@@ -219,7 +219,7 @@ TEST(QuantizedMatmul, MatchesTheFallbackForEveryWidthAndGroup) {
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
     for (const int group : {32, 64, 128}) {
       for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
-        const Affine affine{group, bits};
+        const Quantization affine{group, bits};
         const auto q = quantize(random({19, 256}), affine, dtype);
         const auto what = fmt::format("bits {} group {}", bits, group);
         for (const int m : {1, 2, 3, 7}) {
@@ -230,7 +230,7 @@ TEST(QuantizedMatmul, MatchesTheFallbackForEveryWidthAndGroup) {
         }
         expect_matches_fallback(
             [&] {
-              return quantized_embedding(mx::array({18, 0, 5, 5}), q.w, q.scales, q.biases, affine);
+              return embedding(mx::array({18, 0, 5, 5}), {q.w, {}, affine, q.scales, q.biases});
             },
             what + " embedding");
       }
@@ -240,7 +240,7 @@ TEST(QuantizedMatmul, MatchesTheFallbackForEveryWidthAndGroup) {
 
 TEST(QuantizedMatmul, ARowKeepsItsBitsInAnyCompany) {
   for (const int bits : {3, 4, 8}) {
-    const Affine affine{64, bits};
+    const Quantization affine{64, bits};
     const auto q = quantize(random({21, 576}), affine, mx::bfloat16);
     const auto product = [&](const mx::array& x) {
       return quantized_matmul(x, q.w, q.scales, q.biases, affine, std::nullopt);
@@ -254,8 +254,97 @@ TEST(QuantizedMatmul, ARowKeepsItsBitsInAnyCompany) {
   }
 }
 
+// Weights of every kind that products tell apart, with a bias or without.
+std::vector<Weight> weights_of_all_kinds(int n, int k) {
+  std::vector<Weight> all;
+  for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
+    all.push_back({random({n, k}, dtype), random({n}), {}, {}, {}});
+  }
+  for (const int bits : {3, 4, 8}) {
+    const auto q = quantize(random({n, k}), {64, bits}, mx::bfloat16);
+    all.push_back({q.w, {}, Quantization{64, bits}, q.scales, q.biases});
+  }
+  return all;
+}
+
+mx::array activated(Activation activation, const mx::array& x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return silu(x);
+    case Activation::kGeluExact:
+      return gelu(x, Gelu::kExact);
+    case Activation::kGeluTanh:
+      return gelu(x, Gelu::kTanh);
+    case Activation::kGeluQuick:
+      return gelu(x, Gelu::kQuick);
+    default:
+      return x;
+  }
+}
+
+constexpr Activation kActivations[] = {Activation::kNone, Activation::kSilu, Activation::kGeluExact,
+                                       Activation::kGeluTanh, Activation::kGeluQuick};
+
+TEST(Linear, WhatFollowsHasTheBitsOfTheOpsOneByOne) {
+  // Beyond one panel of columns, one stretch of inputs and one block of rows of any variant.
+  constexpr int m = 53, n = 101, k = 576;
+  const auto x = random({m, k});
+  const auto residual = random({m, n});
+  for (const auto& w : weights_of_all_kinds(n, k)) {
+    for (const int first_decode : {m, 50, 0}) {
+      const DecodeRows scope(first_decode);
+      const auto product = linear(x, w);
+      for (const auto activation : kActivations) {
+        const auto expected = activated(activation, product);
+        expect_equal_bits(linear(x, w, {activation, {}}), expected, "activation");
+        expect_equal_bits(linear(x, w, {activation, residual}), mx::add(residual, expected),
+                          "activation and residual");
+      }
+    }
+  }
+}
+
+TEST(Linear, AGateHasTheBitsOfTheOpsOneByOne) {
+  constexpr int m = 53, n = 101, k = 576;
+  const auto x = random({m, k});
+  const auto gates = weights_of_all_kinds(n, k);
+  const auto ups = weights_of_all_kinds(n, k);
+  for (size_t i = 0; i < gates.size(); ++i) {
+    for (const int first_decode : {m, 50, 0}) {
+      const DecodeRows scope(first_decode);
+      for (const auto activation : kActivations) {
+        const auto expected = [&](const Weight& up) {
+          return mx::multiply(activated(activation, linear(x, gates[i])), linear(x, up));
+        };
+        expect_equal_bits(gated_linear(x, gates[i], ups[i], activation), expected(ups[i]), "alike");
+        const auto& other = ups[(i + 1) % ups.size()];  // of another kind
+        expect_equal_bits(gated_linear(x, gates[i], other, activation), expected(other), "mixed");
+      }
+    }
+  }
+}
+
+TEST(Linear, WhatFollowsMatchesTheFallback) {
+  const auto x = random({21, 128});
+  for (const auto& w : weights_of_all_kinds(70, 128)) {
+    for (const auto activation : kActivations) {
+      expect_matches_fallback([&] { return linear(x, w, {activation, random({21, 70})}); }, "end");
+      expect_matches_fallback([&] { return gated_linear(x, w, w, activation); }, "gate");
+    }
+  }
+}
+
+TEST(Linear, RefusesResidualsAndGatesOfOtherShapes) {
+  const Weight w{random({8, 16}), {}, {}, {}, {}};
+  EXPECT_ERROR(linear(random({2, 16}), w, {Activation::kNone, random({2, 7})}),
+               ErrorKind::kInvalidData, "expected a residual of shape [2, 8] but got [2, 7]");
+  EXPECT_ERROR(
+      gated_linear(random({2, 16}), w, {random({9, 16}), {}, {}, {}, {}}, Activation::kSilu),
+      ErrorKind::kInvalidData, "[gated_linear]");
+}
+
 TEST(QuantizedMatmul, RefusesShapesThatDisagree) {
-  const Affine affine{64, 4};
+  const Quantization affine{64, 4};
   const auto q = quantize(random({8, 128}), affine, mx::float32);
   EXPECT_ERROR(quantized_matmul(random({1, 128}), q.w, q.scales, q.biases, {64, 8}, std::nullopt),
                ErrorKind::kInvalidData, "[quantized_matmul]");
@@ -266,7 +355,11 @@ TEST(QuantizedMatmul, RefusesShapesThatDisagree) {
 TEST(Embedding, TakesRows) {
   for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
     const auto table = random({11, 13}, dtype);
-    expect_matches_fallback([&] { return embedding(mx::array({3, 10, 0}), table); }, "embedding");
+    expect_matches_fallback(
+        [&] {
+          return embedding(mx::array({3, 10, 0}), {table, {}, {}, {}, {}});
+        },
+        "embedding");
   }
 }
 

@@ -10,33 +10,30 @@ namespace fovea::nn {
 QuantizableWeight::QuantizableWeight(int out, int in)
     : out_(out), in_(in), weight_(mx::zeros({out, in})), scales_(0.0f), biases_(0.0f) {}
 
-void QuantizableWeight::set_affine(const kernels::Affine& affine, const std::string& path) {
-  if (in_ % affine.group_size != 0) {  // groups are of 32 values or more, so words are whole too
+void QuantizableWeight::set_quantization(const kernels::Quantization& quantization,
+                                         const std::string& path) {
+  const int group = quantization.group_size;
+  if (in_ % group != 0) {  // groups are of 32 values or more, so words are whole too
     fail(ErrorKind::kInvalidData, "[weights] expected {} inputs of '{}' in whole groups of {}", in_,
-         path, affine.group_size);
+         path, group);
   }
-  affine_ = affine;
-  weight_ = mx::zeros({out_, in_ / 32 * affine.bits}, mx::uint32);
-  scales_ = mx::zeros({out_, in_ / affine.group_size});
+  quantization_ = quantization;
+  weight_ = mx::zeros({out_, in_ / 32 * quantization.bits}, mx::uint32);
+  scales_ = mx::zeros({out_, in_ / group});
   biases_ = scales_;
 }
 
 void QuantizableWeight::visit(Visitor& visitor) {
   visitor.quantizable(*this);
   visitor.parameter("weight", weight_);
-  if (!affine_) return;
+  if (!quantization_) return;
   visitor.parameter("scales", scales_);
   visitor.parameter("biases", biases_);
 }
 
-mx::array QuantizableWeight::apply(const mx::array& x, const std::optional<mx::array>& bias) const {
-  if (!affine_) return kernels::matmul(x, weight_, bias);
-  return kernels::quantized_matmul(x, weight_, scales_, biases_, *affine_, bias);
-}
-
-mx::array QuantizableWeight::rows(const mx::array& ids) const {
-  if (!affine_) return kernels::embedding(ids, weight_);
-  return kernels::quantized_embedding(ids, weight_, scales_, biases_, *affine_);
+kernels::Weight QuantizableWeight::weight(const std::optional<mx::array>& bias) const {
+  if (!quantization_) return {weight_, bias, {}, {}, {}};
+  return {weight_, bias, quantization_, scales_, biases_};
 }
 
 Linear::Linear(int in, int out, Bias bias) : QuantizableWeight(out, in) {
@@ -50,9 +47,12 @@ void Linear::visit(Visitor& visitor) {
 
 mx::array Embedding::operator()(std::span<const int32_t> ids) const {
   for ([[maybe_unused]] const int32_t id : ids) assert(id >= 0 && id < out_size());
-  return rows(mx::array(ids.data(), {static_cast<int>(ids.size())}, mx::int32));
+  const mx::array wanted(ids.data(), {static_cast<int>(ids.size())}, mx::int32);
+  return kernels::embedding(wanted, weight({}));
 }
 
-mx::array Embedding::all() const { return rows(mx::arange(out_size(), mx::int32)); }
+mx::array Embedding::all() const {
+  return kernels::embedding(mx::arange(out_size(), mx::int32), weight({}));
+}
 
 }  // namespace fovea::nn

@@ -1,4 +1,4 @@
-// y = x W^T + b, and token embeddings, with plain or affine-quantised weights. Engine thread only.
+// y = x W^T + b, and token embeddings, with plain or quantised weights. Engine thread only.
 #pragma once
 
 #include <optional>
@@ -16,7 +16,7 @@ class QuantizableWeight : public Module {
 
   // For the visitor that loads, where the checkpoint has scales for this weight. Throws
   // Error(kInvalidData) naming `path` when `in` is no multiple of the group size.
-  void set_affine(const kernels::Affine& affine, const std::string& path);
+  void set_quantization(const kernels::Quantization& quantization, const std::string& path);
 
   // Shows itself as quantizable, then its arrays.
   void visit(Visitor& visitor) override;
@@ -25,16 +25,16 @@ class QuantizableWeight : public Module {
   int in_size() const { return in_; }
   // Of the weight, or of its scales where it is quantised. What a model computes with follows it:
   // float32 stays exact, anything else has lost more than products in bfloat16 lose.
-  mx::Dtype dtype() const { return affine_ ? scales_.dtype() : weight_.dtype(); }
+  mx::Dtype dtype() const { return quantization_ ? scales_.dtype() : weight_.dtype(); }
 
  protected:
-  mx::array apply(const mx::array& x, const std::optional<mx::array>& bias) const;
-  mx::array rows(const mx::array& ids) const;
+  // As kernels take it, its products with this bias.
+  kernels::Weight weight(const std::optional<mx::array>& bias) const;
 
  private:
   int out_;
   int in_;
-  std::optional<kernels::Affine> affine_;
+  std::optional<kernels::Quantization> quantization_;
   mx::array weight_;
   mx::array scales_;
   mx::array biases_;
@@ -44,7 +44,11 @@ class Linear : public QuantizableWeight {
  public:
   enum class Bias { kNone, kPresent };
   Linear(int in, int out, Bias bias);
-  mx::array operator()(const mx::array& x) const { return apply(x, bias_); }
+  mx::array operator()(const mx::array& x, const kernels::Epilogue& end = {}) const {
+    return kernels::linear(x, weight(), end);
+  }
+  // For ops that take more than one.
+  kernels::Weight weight() const { return QuantizableWeight::weight(bias_); }
   void visit(Visitor& visitor) override;
 
  private:
@@ -59,7 +63,7 @@ class Embedding : public QuantizableWeight {
   // The whole table as float32 [vocab, D].
   mx::array all() const;
   // As the output head of a model with tied weights: x[..., D] -> [..., vocab].
-  mx::array logits(const mx::array& x) const { return apply(x, std::nullopt); }
+  mx::array logits(const mx::array& x) const { return kernels::linear(x, weight({})); }
 };
 
 }  // namespace fovea::nn

@@ -1,6 +1,7 @@
 // The two feed-forward blocks of the families so far. Engine thread only.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/json.h"
@@ -14,8 +15,12 @@ class SwigluMlp : public Module {
  public:
   SwigluMlp(int dim, int hidden, Linear::Bias bias)
       : gate_proj_(dim, hidden, bias), up_proj_(dim, hidden, bias), down_proj_(hidden, dim, bias) {}
-  mx::array operator()(const mx::array& x) const {
-    return down_proj_(kernels::swiglu(gate_proj_(x), up_proj_(x)));
+  // `residual`, where there is one, is added.
+  mx::array operator()(const mx::array& x,
+                       const std::optional<mx::array>& residual = std::nullopt) const {
+    const auto hidden = kernels::gated_linear(x, gate_proj_.weight(), up_proj_.weight(),
+                                              kernels::Activation::kSilu);
+    return down_proj_(hidden, {.residual = residual});
   }
   void visit(Visitor& visitor) override {
     visitor.child("gate_proj", gate_proj_);
@@ -35,19 +40,23 @@ class GeluMlp : public Module {
   GeluMlp(int in, int hidden, int out, kernels::Gelu gelu,
           Linear::Bias bias = Linear::Bias::kPresent, std::string first = "fc1",
           std::string second = "fc2")
-      : gelu_(gelu),
+      : gelu_(kernels::activation_of(gelu)),
         first_(std::move(first)),
         second_(std::move(second)),
         fc1_(in, hidden, bias),
         fc2_(hidden, out, bias) {}
-  mx::array operator()(const mx::array& x) const { return fc2_(kernels::gelu(fc1_(x), gelu_)); }
+  // `residual`, where there is one, is added.
+  mx::array operator()(const mx::array& x,
+                       const std::optional<mx::array>& residual = std::nullopt) const {
+    return fc2_(fc1_(x, {.activation = gelu_}), {.residual = residual});
+  }
   void visit(Visitor& visitor) override {
     visitor.child(first_, fc1_);
     visitor.child(second_, fc2_);
   }
 
  private:
-  kernels::Gelu gelu_;
+  kernels::Activation gelu_;
   std::string first_;
   std::string second_;
   Linear fc1_;

@@ -111,7 +111,7 @@ void Weights::transform(const std::string& name,
 }
 
 // Overrides are keyed by the module's path, with or without the name of the language model.
-std::optional<kernels::Affine> Weights::affine_of(const std::string& path) const {
+std::optional<kernels::Quantization> Weights::quantization_of(const std::string& path) const {
   if (quantization_.is_null()) {
     fail(ErrorKind::kInvalidData,
          "[config.json] expected 'quantization' because '{}' has scales but there is none", path);
@@ -123,8 +123,9 @@ std::optional<kernels::Affine> Weights::affine_of(const std::string& path) const
     if (entry.is_bool() && !entry.as_bool()) return std::nullopt;
     if (entry.is_object()) found = entry;
   }
-  const kernels::Affine affine{found.get_int("group_size", quantization_.get_int("group_size", 64)),
-                               found.get_int("bits", quantization_.get_int("bits", 4))};
+  const kernels::Quantization affine{
+      found.get_int("group_size", quantization_.get_int("group_size", 64)),
+      found.get_int("bits", quantization_.get_int("bits", 4))};
   if (!affine.is_supported()) {
     fail(
         ErrorKind::kInvalidData,
@@ -176,7 +177,7 @@ class WeightLoader : public PathVisitor {
            "[weights] expected scales and biases of one type for '{}' but they are {} and {}", path,
            kernels::dtype_text(*scales), kernels::dtype_text(*biases));
     }
-    if (const auto affine = weights_.affine_of(path)) weight.set_affine(*affine, path);
+    if (const auto affine = weights_.quantization_of(path)) weight.set_quantization(*affine, path);
   }
 
  private:

@@ -40,7 +40,7 @@ class Weights {
     mx::array value;
     std::string checkpoint_name;
   };
-  std::optional<kernels::Affine> affine_of(const std::string& path) const;
+  std::optional<kernels::Quantization> quantization_of(const std::string& path) const;
 
   std::map<std::string, Tensor> tensors_;
   Json quantization_;  // config.json's object, or null

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 SynthOptions quantized(int bits, int group_size = 64) {
   SynthOptions options;
-  options.affine = kernels::Affine{group_size, bits};
+  options.affine = kernels::Quantization{group_size, bits};
   return options;
 }
 

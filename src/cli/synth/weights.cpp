@@ -74,7 +74,7 @@ class Planner : public nn::PathVisitor {
   void quantizable(nn::QuantizableWeight& weight) override {
     if (!options_.affine || stays_plain(module_name())) return;
     if (weight.in_size() % options_.affine->group_size != 0) return;
-    weight.set_affine(*options_.affine, module_name());
+    weight.set_quantization(*options_.affine, module_name());
   }
 
   std::vector<PlannedTensor> take() { return std::move(plan_); }

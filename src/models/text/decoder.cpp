@@ -141,7 +141,7 @@ mx::array DecoderLayer::operator()(const mx::array& x_TD, const nn::RopeTables& 
                                    nn::KvCache& cache,
                                    std::span<const nn::Segment> segments) const {
   const auto h_TD = mx::add(x_TD, self_attn_(input_layernorm_(x_TD), rope, layer, cache, segments));
-  return mx::add(h_TD, mlp_(post_attention_layernorm_(h_TD)));
+  return mlp_(post_attention_layernorm_(h_TD), h_TD);
 }
 
 void DecoderLayer::visit(nn::Visitor& visitor) {

@@ -32,9 +32,10 @@ VitAttention::VitAttention(int dim, int heads)
       v_proj_(dim, dim, nn::Linear::Bias::kPresent),
       out_proj_(dim, dim, nn::Linear::Bias::kPresent) {}
 
-mx::array VitAttention::operator()(const mx::array& x_PD) const {
-  return out_proj_(attend_within(q_proj_(x_PD), k_proj_(x_PD), v_proj_(x_PD), heads_, nullptr,
-                                 {0, x_PD.shape(0)}, q_proj_.dtype()));
+mx::array VitAttention::operator()(const mx::array& x_PD, const mx::array& residual_PD) const {
+  const auto mixed = attend_within(q_proj_(x_PD), k_proj_(x_PD), v_proj_(x_PD), heads_, nullptr,
+                                   {0, x_PD.shape(0)}, q_proj_.dtype());
+  return out_proj_(mixed, {.residual = residual_PD});
 }
 
 void VitAttention::visit(nn::Visitor& visitor) {
@@ -51,8 +52,8 @@ VitBlock::VitBlock(int dim, int hidden, int heads, float eps, kernels::Gelu gelu
       mlp_(dim, hidden, dim, gelu) {}
 
 mx::array VitBlock::operator()(const mx::array& x_PD) const {
-  const auto h_PD = mx::add(x_PD, self_attn_(layer_norm1_(x_PD)));
-  return mx::add(h_PD, mlp_(layer_norm2_(h_PD)));
+  const auto h_PD = self_attn_(layer_norm1_(x_PD), x_PD);
+  return mlp_(layer_norm2_(h_PD), h_PD);
 }
 
 void VitBlock::visit(nn::Visitor& visitor) {

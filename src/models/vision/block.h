@@ -18,7 +18,8 @@ namespace mx = mlx::core;
 class VitAttention : public nn::Module {
  public:
   VitAttention(int dim, int heads);
-  mx::array operator()(const mx::array& x_PD) const;
+  // With the residual added.
+  mx::array operator()(const mx::array& x_PD, const mx::array& residual_PD) const;
   void visit(nn::Visitor& visitor) override;
 
  private:

@@ -75,8 +75,8 @@ class Qwen2VlTower::Block : public nn::Module {
     const auto qkv = mx::split(qkv_(norm1_(x_PD)), 3, 1);
     const auto mixed =
         attend_within(qkv[0], qkv[1], qkv[2], heads_, &rope, cu_seqlens, qkv_.dtype());
-    const auto h_PD = mx::add(x_PD, proj_(mixed));
-    return mx::add(h_PD, mlp_(norm2_(h_PD)));
+    const auto h_PD = proj_(mixed, {.residual = x_PD});
+    return mlp_(norm2_(h_PD), h_PD);
   }
 
   void visit(nn::Visitor& visitor) override {
