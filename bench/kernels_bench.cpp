@@ -78,6 +78,39 @@ void bench_quantized(const bench::Limits& limits, int m, int k, int n, int bits,
              });
 }
 
+// 4-bit weights that prompts meet once more as int8, against what VNNI would reach at best: twice
+// the operations of bfloat16.
+void bench_int8(const bench::Limits& limits, int m, int k, int n) {
+  if (!multiplies_int8_rows()) return;
+  auto q = mx::quantize(random({n, k}), 64, 4);
+  mx::eval(q);
+  Weight weight{q[0], {}, Quantization{64, 4}, q[1], q[2], nullptr};
+  weight.int8_rows = std::make_shared<Int8Rows>(int8_rows(weight));
+  const auto x = random({m, k});
+  const double s = bench::median_seconds([&] { mx::eval(linear(x, weight)); });
+  print(fmt::format("linear int8 rows prompt m={} k={} n={}", m, k, n), s * 1e3,
+        2.0 * m * k * n / s / 1e9, "gflops", 2 * limits.peak_gflops());
+}
+
+// The parts of an MLP with what follows them, one by one and at once.
+void bench_epilogues(const bench::Limits& limits, int m, int k, int n) {
+  const auto x = random({m, k});
+  const auto residual = random({m, n});
+  const Weight w{random({n, k}, mx::bfloat16), random({n}), {}, {}, {}, nullptr};
+  const Weight gate{random({n, k}, mx::bfloat16), random({n}), {}, {}, {}, nullptr};
+  const auto line = [&](const char* name, int products, const std::function<mx::array()>& op) {
+    const double s = bench::median_seconds([&] { mx::eval(op()); });
+    print(fmt::format("linear bfloat16 {} prompt m={} k={} n={}", name, m, k, n), s * 1e3,
+          2.0 * products * m * k * n / s / 1e9, "gflops", limits.peak_gflops());
+  };
+  line("then gelu", 1, [&] { return gelu(linear(x, w), Gelu::kQuick); });
+  line("with gelu", 1, [&] { return linear(x, w, {Activation::kGeluQuick, {}}); });
+  line("then residual", 1, [&] { return mx::add(residual, linear(x, w)); });
+  line("with residual", 1, [&] { return linear(x, w, {Activation::kNone, residual}); });
+  line("then swiglu", 2, [&] { return swiglu(linear(x, gate), linear(x, w)); });
+  line("with swiglu", 2, [&] { return gated_linear(x, gate, w, Activation::kSilu); });
+}
+
 void bench_prompt_products(const bench::Limits& limits) {
   constexpr struct {
     int m, k, n;
@@ -98,6 +131,11 @@ void bench_prompt_products(const bench::Limits& limits) {
     for (const int bits : {4, 8}) bench_quantized(limits, m, k, n, bits, false);
   }
   for (const int bits : {2, 3, 5, 6}) bench_quantized(limits, 512, 1536, 8960, bits, false);
+  bench_int8(limits, 512, 1536, 8960);
+  bench_int8(limits, 512, 8960, 1536);
+  bench_int8(limits, 512, 4096, 11008);
+  bench_epilogues(limits, 1024, 768, 3072);
+  bench_epilogues(limits, 1564, 1280, 5120);
 }
 
 void bench_decode_products(const bench::Limits& limits) {

@@ -48,7 +48,7 @@ JsonObject usage_object(const Usage& usage) {
   return object;
 }
 
-JsonObject timings_object(const Timings& timings, double load_ms) {
+JsonObject timings_object(const Timings& timings, const Report& report) {
   JsonObject object;
   object.set("prompt_n", timings.prompt_n)
       .set("prompt_ms", to_thousandths(timings.prompt_ms))
@@ -57,7 +57,8 @@ JsonObject timings_object(const Timings& timings, double load_ms) {
       .set("predicted_n", timings.predicted_n)
       .set("predicted_ms", to_thousandths(timings.predicted_ms))
       .set("predicted_per_second", to_thousandths(timings.predicted_per_second))
-      .set("load_ms", to_thousandths(load_ms))
+      .set("load_ms", to_thousandths(report.load_ms))
+      .set("prefill_bytes", static_cast<int64_t>(report.prefill_bytes))
       .set("peak_memory", peak_resident_bytes());
   return object;
 }
@@ -81,7 +82,7 @@ std::string json_report(const Answer& answer, const Report& report) {
       .set("token_ids", ids)
       .set("finish_reason", to_string(reason))
       .set("usage", usage_object(usage))
-      .set("timings", timings_object(timings, report.load_ms))
+      .set("timings", timings_object(timings, report))
       .set("images", picture_list(report.pictures));
   return object.dump();
 }

@@ -15,6 +15,7 @@ namespace fovea::cli {
 struct Report {
   std::vector<PictureUsage> pictures;
   double load_ms = 0;
+  size_t prefill_bytes = 0;  // of weights kept once more by --prefill int8
 };
 
 std::vector<PictureUsage> picture_usage(const Prompt& prompt);

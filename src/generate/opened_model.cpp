@@ -34,8 +34,12 @@ Prompt OpenedModel::prompt(const ChatRequest& request, const SamplingParams& par
   return made;
 }
 
-std::shared_ptr<const models::Model> OpenedModel::load() const {
-  return models::load_model(checkpoint_);
+std::shared_ptr<const models::Model> OpenedModel::load(models::Prefill prefill,
+                                                       size_t* added_bytes) const {
+  auto model = models::load_model(checkpoint_);
+  const size_t added = models::prepare_prefill(*model, prefill);
+  if (added_bytes) *added_bytes = added;
+  return model;
 }
 
 }  // namespace fovea::generate

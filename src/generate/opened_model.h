@@ -27,7 +27,9 @@ class OpenedModel {
   // The prompt of a request. Throws what Processor::process() and Engine::submit() throw for it.
   Prompt prompt(const ChatRequest& request, const SamplingParams& params) const;
 
-  std::shared_ptr<const models::Model> load() const;
+  // `added_bytes`, where it is not null, is told what the way of reading prompts adds in memory.
+  std::shared_ptr<const models::Model> load(models::Prefill prefill = models::Prefill::kBfloat16,
+                                            size_t* added_bytes = nullptr) const;
 
  private:
   Checkpoint checkpoint_;

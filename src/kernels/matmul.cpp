@@ -8,96 +8,11 @@
 #include "kernels/isa/isa.h"
 #include "kernels/numerics.h"
 #include "kernels/op.h"
+#include "kernels/weight_slots.h"
 #include "mlx/ops.h"
 
 namespace fovea::kernels {
 namespace {
-
-isa::Float float_kind(const mx::array& a) {
-  if (a.dtype() == mx::float32) return isa::Float::kF32;
-  if (a.dtype() == mx::bfloat16) return isa::Float::kBF16;
-  if (a.dtype() == mx::float16) return isa::Float::kF16;
-  fail(ErrorKind::kUnsupported, "[matmul] expected float32, bfloat16 or float16 weights but got {}",
-       dtype_text(a));
-}
-
-// Weights come from mapped files and are row-major; a view of another layout is copied once here.
-mx::array row_major(const mx::array& a) {
-  return a.is_available() && a.flags().row_contiguous ? a : mx::contiguous(a);
-}
-
-// Where the parts of a weight stand among an op's inputs: values, scales and biases when it is
-// quantised, and its products' bias last.
-struct WeightSlots {
-  size_t first = 0;
-  int n = 0;
-  int k = 0;
-  std::optional<Quantization> quantization;
-  bool has_bias = false;
-
-  size_t bias() const { return first + (quantization ? 3 : 1); }
-
-  isa::WeightRows rows(const Arrays& in) const {
-    isa::WeightRows rows;
-    rows.k = k;
-    rows.data = in[first].data<void>();
-    if (!quantization) {
-      rows.dtype = float_kind(in[first]);
-      return rows;
-    }
-    rows.dtype = float_kind(in[first + 1]);
-    rows.bits = quantization->bits;
-    rows.group_size = quantization->group_size;
-    rows.scales = in[first + 1].data<void>();
-    rows.biases = in[first + 2].data<void>();
-    return rows;
-  }
-};
-
-void check_quantized(const Weight& weight) {
-  const auto& [group, bits] = *weight.quantization;
-  const auto& w = weight.values;
-  const bool parts = weight.scales && weight.biases && w.ndim() == 2;
-  const bool shapes = parts && weight.scales->shape() == weight.biases->shape() &&
-                      weight.scales->ndim() == 2 && weight.scales->shape(0) == w.shape(0) &&
-                      weight.scales->dtype() == weight.biases->dtype() &&
-                      int64_t{w.shape(1)} * 32 == int64_t{weight.scales->shape(1)} * group * bits;
-  if (weight.quantization->is_supported() && shapes && w.dtype() == mx::uint32) return;
-  fail(ErrorKind::kInvalidData,
-       "[quantized_matmul] expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128 but got {} "
-       "bits in groups of {} with shapes {} and {}",
-       bits, group, shape_text(w), weight.scales ? shape_text(*weight.scales) : "none");
-}
-
-// Checks a weight and appends its parts.
-WeightSlots append_weight(const Weight& weight, Arrays& inputs) {
-  WeightSlots slots;
-  slots.first = inputs.size();
-  slots.quantization = weight.quantization;
-  inputs.push_back(row_major(weight.values));
-  if (weight.quantization) {
-    check_quantized(weight);
-    slots.k = weight.scales->shape(1) * weight.quantization->group_size;
-    inputs.push_back(row_major(*weight.scales));
-    inputs.push_back(row_major(*weight.biases));
-  } else {
-    if (weight.values.ndim() != 2) {
-      fail(ErrorKind::kInvalidData, "[matmul] expected weights [N, K] but got {}",
-           shape_text(weight.values));
-    }
-    float_kind(weight.values);
-    slots.k = weight.values.shape(1);
-  }
-  slots.n = weight.values.shape(0);
-  slots.has_bias = weight.bias.has_value();
-  if (!weight.bias) return slots;
-  if (weight.bias->ndim() != 1 || weight.bias->shape(0) != slots.n) {
-    fail(ErrorKind::kInvalidData, "[matmul] expected a bias of shape [{}] but got {}", slots.n,
-         shape_text(*weight.bias));
-  }
-  inputs.push_back(mx::astype(*weight.bias, mx::float32));
-  return slots;
-}
 
 // Few rows are split finely enough for all threads, many rows coarsely; the sums are the same.
 constexpr int kColumnGrain = 16;
@@ -107,11 +22,23 @@ void for_columns(int n_count, const std::function<void(int, int)>& body) {
                [&](int begin, int end) { body(begin * 4, std::min(end * 4, n_count)); });
 }
 
-// A weight's values, and the bias of its products or null.
+// A weight's values, the bias of its products or null, and where prompt rows multiply integers the
+// same values as those.
 struct Factor {
   isa::WeightRows w;
   const float* bias = nullptr;
+  isa::WeightRows int8 = {};
 };
+
+isa::WeightRows rows_of(const Int8Rows& int8) {
+  isa::WeightRows w;
+  w.k = int8.values.shape(1);
+  w.dtype = isa::Float::kI8;
+  w.data = int8.values.data<void>();
+  w.scales = int8.scales.data<void>();
+  w.biases = int8.sums.data<void>();
+  return w;
+}
 
 // Rows of one kind of a product, and what follows it.
 struct ProductRows {
@@ -160,13 +87,16 @@ const std::byte* prepared(const ProductRows& rows, const isa::WeightRows& w, siz
   return out;
 }
 
-bool rounds(const mx::array& values) {
-  return values.dtype() != mx::float32 && isa::table().prompt_bf16.product &&
-         numerics() != Numerics::kFloat32;
-}
+// How prompt rows are multiplied.
+enum class PromptKind { kFloat32, kBfloat16, kInt8 };
 
-void run_prompt(const ProductRows& rows, const isa::PromptRows& how) {
-  const auto& w = rows.weight.w;
+void run_prompt(const ProductRows& rows, PromptKind kind) {
+  const auto& isa = isa::table();
+  const bool int8 = kind == PromptKind::kInt8;
+  const auto& how = int8                            ? isa.prompt_int8
+                    : kind == PromptKind::kBfloat16 ? isa.prompt_bf16
+                                                    : isa.prompt_f32;
+  const auto& w = int8 ? rows.weight.int8 : rows.weight.w;
   thread_local std::vector<std::byte> memory;
   const size_t block_bytes = how.block_bytes(w);
   const int blocks = (rows.count + how.block_rows - 1) / how.block_rows;
@@ -181,10 +111,11 @@ void run_prompt(const ProductRows& rows, const isa::PromptRows& how) {
   isa::PromptProduct product;
   product.x = x;
   product.rows = rows.count;
+  product.n = rows.n;
   product.w = w;
   product.bias = rows.weight.bias;
   if (rows.gate) {
-    product.gate = &rows.gate->w;
+    product.gate = int8 ? &rows.gate->int8 : &rows.gate->w;
     product.gate_bias = rows.gate->bias;
   }
   product.activation = rows.activation;
@@ -229,18 +160,19 @@ void run_decode(const ProductRows& rows) {
 // How the rows of a product are computed.
 struct RowPlan {
   int prompt_rows;  // the rest are decode rows
-  bool rounds;      // prompt rows go through bfloat16
+  PromptKind prompt;
+  bool decodes_integers;
 
   // The largest difference from exact float32, as a share of the largest value.
-  float tolerance(bool decodes) const { return decodes ? 4e-2f : rounds ? 2e-2f : 1e-4f; }
+  float tolerance() const {
+    if (decodes_integers || prompt == PromptKind::kInt8) return 4e-2f;
+    return prompt == PromptKind::kBfloat16 ? 2e-2f : 1e-4f;
+  }
 };
 
 void run_product(const ProductRows& rows, const RowPlan& plan) {
-  const auto& isa = isa::table();
   const int decode_rows = rows.count - plan.prompt_rows;
-  if (plan.prompt_rows > 0) {
-    run_prompt(rows.part(0, plan.prompt_rows), plan.rounds ? isa.prompt_bf16 : isa.prompt_f32);
-  }
+  if (plan.prompt_rows > 0) run_prompt(rows.part(0, plan.prompt_rows), plan.prompt);
   if (decode_rows > 0) run_decode(rows.part(plan.prompt_rows, decode_rows));
 }
 
@@ -251,9 +183,18 @@ struct ProductOp {
   Activation activation = Activation::kNone;
   bool has_residual = false;
 
-  Factor factor(const Arrays& in, const WeightSlots& slots, std::optional<Floats>& bias) const {
+  static Factor factor(const Arrays& in, const WeightSlots& slots, std::optional<Floats>& bias) {
     if (slots.has_bias) bias.emplace(in[slots.bias()]);
-    return {slots.rows(in), bias ? bias->data() : nullptr};
+    return {slots.rows(in), bias ? bias->data() : nullptr,
+            slots.int8_rows ? rows_of(*slots.int8_rows) : isa::WeightRows{}};
+  }
+
+  PromptKind prompt_kind(const mx::array& values) const {
+    const bool int8 = weight.int8_rows && (!gate || gate->int8_rows);
+    if (int8 && multiplies_int8_rows() && numerics() == Numerics::kFast) return PromptKind::kInt8;
+    const bool rounds = values.dtype() != mx::float32 && isa::table().prompt_bf16.product &&
+                        numerics() != Numerics::kFloat32;
+    return rounds ? PromptKind::kBfloat16 : PromptKind::kFloat32;
   }
 
   void run(const Arrays& in, const RowPlan& plan, float* y) const {
@@ -290,11 +231,12 @@ mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
                        const Arrays& inputs) {
   const int rows =
       static_cast<int>(inputs[0].size() / static_cast<size_t>(std::max(op.weight.k, 1)));
-  const RowPlan plan{first_decode_row(rows), rounds(inputs[op.weight.first])};
-  const float tolerance = plan.tolerance(op.weight.quantization && plan.prompt_rows < rows);
+  const int first_decode = first_decode_row(rows);
+  const RowPlan plan{first_decode, op.prompt_kind(inputs[op.weight.first]),
+                     op.weight.quantization && first_decode < rows};
   return make_op(
       {name, std::move(shape), [op, plan](const Arrays& in, float* y) { op.run(in, plan, y); },
-       [op](const Arrays& in) { return plain(op, in); }, tolerance},
+       [op](const Arrays& in) { return plain(op, in); }, plan.tolerance()},
       inputs);
 }
 
@@ -333,7 +275,8 @@ namespace {
 
 // Whether rows are prepared alike for both.
 bool same_kind(const Weight& a, const Weight& b) {
-  if (a.quantization.has_value() != b.quantization.has_value()) return false;
+  const bool one_int8 = (a.int8_rows == nullptr) != (b.int8_rows == nullptr);
+  if (one_int8 || a.quantization.has_value() != b.quantization.has_value()) return false;
   return a.quantization ? *a.quantization == *b.quantization : a.values.dtype() == b.values.dtype();
 }
 
@@ -358,13 +301,13 @@ mx::array gated_linear(const mx::array& x, const Weight& gate, const Weight& up,
 }
 
 mx::array matmul(const mx::array& x, const mx::array& w_NK, const std::optional<mx::array>& bias) {
-  return linear(x, {w_NK, bias, {}, {}, {}});
+  return linear(x, {.values = w_NK, .bias = bias});
 }
 
 mx::array quantized_matmul(const mx::array& x, const mx::array& w, const mx::array& scales,
                            const mx::array& biases, const Quantization& quantization,
                            const std::optional<mx::array>& bias) {
-  return linear(x, {w, bias, quantization, scales, biases});
+  return linear(x, {w, bias, quantization, scales, biases, nullptr});
 }
 
 mx::array embedding(const mx::array& ids, const Weight& table) {

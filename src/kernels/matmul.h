@@ -6,9 +6,11 @@
 // Legend: M rows, K inputs, N outputs.
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "kernels/activation.h"
+#include "kernels/int8_rows.h"
 #include "kernels/quantization.h"
 #include "mlx/array.h"
 
@@ -26,6 +28,8 @@ struct Weight {
   std::optional<Quantization> quantization;
   std::optional<mx::array> scales;
   std::optional<mx::array> biases;
+  // Of the same weight, for prompt rows: int8_rows.h.
+  std::shared_ptr<const Int8Rows> int8_rows;
 };
 
 // What is done to a product while it is at hand; the bits are those of the ops one by one.

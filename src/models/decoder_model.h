@@ -27,6 +27,7 @@ class DecoderModel : public Model {
   Positions position_ids(const Prompt& prompt) const override;
   mx::array forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const override;
   void prepare_weights(nn::Weights& weights) override;
+  void visit_layers(nn::Visitor& visitor) override { decoder_.visit_layers(visitor); }
 
  protected:
   DecoderModel(const Checkpoint& checkpoint, const text::DecoderConfig& config);

@@ -64,6 +64,9 @@ class Model : public nn::Module {
   // changes nothing.
   virtual void prepare_weights(nn::Weights&) {}
 
+  // The decoder's layers, without embeddings and head: what reads a prompt.
+  virtual void visit_layers(nn::Visitor&) {}
+
   // Features [N, D] of one medium, N == span.count.
   virtual mx::array encode_media(const MediaSpan& span) const = 0;
 
@@ -95,6 +98,16 @@ std::unique_ptr<Model> build_model(const Checkpoint& checkpoint);
 // build_model() with the checkpoint's weights. Throws Error(kInvalidData) naming the key for a
 // missing, unknown or misshapen weight.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint);
+
+// What the layers of a loaded model multiply prompt rows in.
+enum class Prefill {
+  kBfloat16,  // as kernels/numerics.h tells
+  kInt8,      // integers, with the weights once more in memory: kernels/int8_rows.h
+};
+
+// For kInt8, where processors without the instructions are Error(kUnsupported). Returns the bytes
+// that were added.
+size_t prepare_prefill(Model& model, Prefill prefill);
 
 // Throws as build_model() does for an unknown model_type, reading nothing else.
 void require_supported(const Checkpoint& checkpoint);

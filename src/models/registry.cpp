@@ -2,8 +2,11 @@
 #include <array>
 
 #include "base/error.h"
+#include "kernels/int8_rows.h"
+#include "kernels/isa/isa.h"
 #include "models/families.h"
 #include "models/model.h"
+#include "nn/linear.h"
 #include "nn/weights.h"
 
 namespace fovea::models {
@@ -33,6 +36,12 @@ const Row& row_of(const Checkpoint& checkpoint) {
        fmt::join(supported_model_types(), ", "), type);
 }
 
+struct Int8Keeper : nn::PathVisitor {
+  size_t bytes = 0;
+  void parameter(const std::string&, mx::array&) override {}
+  void quantizable(nn::QuantizableWeight& weight) override { bytes += weight.keep_int8_rows(); }
+};
+
 }  // namespace
 
 std::vector<std::string> supported_model_types() {
@@ -51,6 +60,18 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
   model->prepare_weights(weights);
   weights.load_into(*model);
   return model;
+}
+
+size_t prepare_prefill(Model& model, Prefill prefill) {
+  if (prefill == Prefill::kBfloat16) return 0;
+  if (!kernels::multiplies_int8_rows()) {
+    fail(ErrorKind::kUnsupported,
+         "[prefill] expected a processor with AVX-512 VNNI for int8 but got {}",
+         kernels::isa::table().name);
+  }
+  Int8Keeper keeper;
+  model.visit_layers(keeper);
+  return keeper.bytes;
 }
 
 void require_supported(const Checkpoint& checkpoint) { row_of(checkpoint); }

@@ -32,8 +32,18 @@ void QuantizableWeight::visit(Visitor& visitor) {
 }
 
 kernels::Weight QuantizableWeight::weight(const std::optional<mx::array>& bias) const {
-  if (!quantization_) return {weight_, bias, {}, {}, {}};
-  return {weight_, bias, quantization_, scales_, biases_};
+  kernels::Weight weight{.values = weight_, .bias = bias};
+  weight.int8_rows = int8_rows_;
+  if (!quantization_) return weight;
+  weight.quantization = quantization_;
+  weight.scales = scales_;
+  weight.biases = biases_;
+  return weight;
+}
+
+size_t QuantizableWeight::keep_int8_rows() {
+  int8_rows_ = std::make_shared<kernels::Int8Rows>(kernels::int8_rows(weight({})));
+  return int8_rows_->nbytes();
 }
 
 Linear::Linear(int in, int out, Bias bias) : QuantizableWeight(out, in) {

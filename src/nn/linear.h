@@ -1,6 +1,7 @@
 // y = x W^T + b, and token embeddings, with plain or quantised weights. Engine thread only.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -17,6 +18,10 @@ class QuantizableWeight : public Module {
   // For the visitor that loads, where the checkpoint has scales for this weight. Throws
   // Error(kInvalidData) naming `path` when `in` is no multiple of the group size.
   void set_quantization(const kernels::Quantization& quantization, const std::string& path);
+
+  // Keeps the loaded weight as int8 rows too (kernels/int8_rows.h), for the products of prompt
+  // rows; returns their bytes.
+  size_t keep_int8_rows();
 
   // Shows itself as quantizable, then its arrays.
   void visit(Visitor& visitor) override;
@@ -38,6 +43,7 @@ class QuantizableWeight : public Module {
   mx::array weight_;
   mx::array scales_;
   mx::array biases_;
+  std::shared_ptr<const kernels::Int8Rows> int8_rows_;
 };
 
 class Linear : public QuantizableWeight {

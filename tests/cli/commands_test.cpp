@@ -160,6 +160,18 @@ TEST(Generate, ChunksOfThePromptDoNotChangeTheAnswer) {
   EXPECT_NE(answer_of({"--image", picture(), "--max-kv-size", "5"})["token_ids"].dump(), whole);
 }
 
+TEST(Generate, ReadsPromptsInIntegersWhenAsked) {
+  EXPECT_EQ(answer_of({})["timings"]["prefill_bytes"].as_int(), 0);
+  const Outcome int8 = fovea(with_model(qwen(), {"--prefill", "int8", "--json"}));
+  if (int8.code == 0) {
+    EXPECT_GT(Json::parse(int8.out, "answer")["timings"]["prefill_bytes"].as_int(), 0);
+  } else {  // a processor without the instructions
+    EXPECT_THAT(int8.err, HasSubstr("AVX-512 VNNI"));
+  }
+  EXPECT_THAT(fovea(with_model(qwen(), {"--prefill", "int7"})).err,
+              HasSubstr("[--prefill] expected one of bfloat16, int8 but got 'int7'"));
+}
+
 TEST(Generate, UsesTheEmbeddedModelWithoutAnother) {
   const Outcome outcome = fovea({"generate", "--prompt", "Hi", "--max-tokens", "1", "--json"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;

@@ -15,12 +15,14 @@
 
 namespace fovea::kernels::isa {
 
-enum class Float { kF32, kBF16, kF16 };
+enum class Float { kF32, kBF16, kF16, kI8 };
 
 // N rows of K weights, stored [out, in] as checkpoints have them.
 struct WeightRows {
   int k = 0;
-  Float dtype = Float::kF32;   // of `data`; of `scales` and `biases` when quantised
+  // Of `data`; of `scales` and `biases` when quantised. kI8, for prompt_int8 alone: whole numbers,
+  // with a float scale and the int32 sum of its numbers (as `biases`) for each row.
+  Float dtype = Float::kF32;
   const void* data = nullptr;  // [N, K] values, or packed values when quantised
   // Affine quantisation: value = q * scale + bias per group of a row; bits == 0 means not
   // quantised.
@@ -56,6 +58,7 @@ enum class Activation { kNone, kSilu, kGeluExact, kGeluTanh, kGeluQuick };
 struct PromptProduct {
   const std::byte* x = nullptr;  // blocks of rows, as `prepare` writes them
   int rows = 0;
+  int n = 0;  // outputs of w, that the product takes a part of
   WeightRows w;
   const float* bias = nullptr;
   const WeightRows* gate = nullptr;  // of the shape and kind of w
@@ -93,10 +96,12 @@ struct Table {
   void (*prepare_decode_row)(const float* x, const WeightRows& w, std::byte* row) = nullptr;
   void (*decode_product)(const std::byte* x, int m_count, const WeightRows& w, int n_begin,
                          int n_end, const float* bias, float* y, int64_t y_stride) = nullptr;
-  // Products of prompt rows in float32, the same bits in all variants; and with activations and
-  // weights rounded to bfloat16, with bits of its own, null where float32 is as fast.
+  // Products of prompt rows in float32, the same bits in all variants; with activations and weights
+  // rounded to bfloat16, with bits of its own, null where float32 is as fast; and with weights and
+  // activations in 8-bit integers by row, null where there are no instructions for it.
   PromptRows prompt_f32;
   PromptRows prompt_bf16;
+  PromptRows prompt_int8;
   // out[k] = w[row, k] as float.
   void (*expand_row)(const WeightRows& w, int row, float* out) = nullptr;
   // x / rms(x) * (weight + offset).

@@ -105,6 +105,7 @@ std::vector<float> prompt_product_of(const Table& table, const WeightRows& w, in
   PromptProduct p;
   p.x = x.data();
   p.rows = rows;
+  p.n = n;
   p.w = w;
   p.y = y.data();
   p.y_stride = n;

@@ -6,8 +6,8 @@
 // vector. The order of a sum: stretches of kStretchUnits units, one after another; within a
 // stretch, one chain of multiply-adds. It depends on nothing else, so any tile gives the same bits.
 //
-// A Unit has kInputs (of a unit), Sum (16 sums: zero, load, store, +), times(x, columns, sum) for
-// the bits of one row's unit and of 16 columns', and what its product needs at the ends:
+// A Unit has kInputs (of a unit), kRowLanes, Sum (16 sums: zero, load, store, +), times(x, columns,
+// sum) for the bits of one row's unit and of 16 columns', and what its product needs at the ends:
 //   Unit(p): for one product;
 //   fill(w, first, count, begin, inputs, to): inputs of `count` weight rows as units, the rows
 //     kStretchUnits lanes apart, zeros up to a whole unit;
@@ -41,9 +41,11 @@ int units_of(int k) {
   return (k + Unit::kInputs - 1) / Unit::kInputs;
 }
 
+// Units, then what the Unit keeps of each row: kRowLanes lanes.
 template <class Unit>
 size_t panel_block_bytes(const WeightRows& w) {
-  return static_cast<size_t>(units_of<Unit>(w.k)) * kPanelRows * 4;
+  const size_t lanes = static_cast<size_t>(units_of<Unit>(w.k) + Unit::kRowLanes) * kPanelRows;
+  return (lanes + kLanes16 - 1) / kLanes16 * kLanes16 * 4;
 }
 
 // Calls f with the number of vectors as a constant.
@@ -134,7 +136,7 @@ struct Panel {
   // first of the next panel. Such rows lie too far apart for the processor to foresee them.
   void fetch_ahead(int begin, int end, int k, int stretch) const {
     const bool last = k + stretch >= w.k;
-    const size_t bits = w.bits != 0 ? w.bits : w.dtype == Float::kF32 ? 32 : 16;
+    const size_t bits = value_bits(w);
     const int input = last ? 0 : k + stretch;
     const size_t bytes = std::min(stretch, w.k - input) * bits / 8;
     const int first = n + (last ? count : 0);
@@ -240,6 +242,7 @@ void panel_product(const PromptProduct& p, int n_begin, int n_end, std::byte* me
 // Floats as they are: the same bits in all variants.
 struct FloatUnit {
   static constexpr int kInputs = 1;
+  static constexpr int kRowLanes = 0;
   using Sum = Vec16;
 
   FloatUnit(const PromptProduct&, const WeightRows&) {}

@@ -13,6 +13,11 @@ float float_at(const void* data, Float dtype, size_t index) {
   return dtype == Float::kBF16 ? Vec::from_bf16(half) : Vec::from_f16(half);
 }
 
+size_t value_bits(const WeightRows& w) {
+  if (w.bits != 0) return static_cast<size_t>(w.bits);
+  return w.dtype == Float::kF32 ? 32 : w.dtype == Float::kI8 ? 8 : 16;
+}
+
 // kBits bytes as a number, without reading beyond them and without a detour through memory.
 template <int kBits>
 uint64_t read_stream(const uint8_t* bytes) {

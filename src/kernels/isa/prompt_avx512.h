@@ -97,6 +97,7 @@ void expand_stretch(const WeightRows& w, int row, int begin, int count, uint16_t
 // Pairs of bfloat16.
 struct PairUnit {
   static constexpr int kInputs = 2;
+  static constexpr int kRowLanes = 0;
   using Sum = Vec16;
 
   PairUnit(const PromptProduct&, const WeightRows&) {}

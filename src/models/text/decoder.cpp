@@ -207,6 +207,10 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
   return lm_head_ ? (*lm_head_)(last) : model_.embed_tokens.logits(last);
 }
 
+void Decoder::visit_layers(nn::Visitor& visitor) {
+  for (auto& layer : model_.layers) layer.visit(visitor);
+}
+
 void Decoder::visit(nn::Visitor& visitor) {
   visitor.child("model", model_);
   if (lm_head_) visitor.child("lm_head", *lm_head_);

@@ -89,6 +89,7 @@ class Decoder : public nn::Module {
   // checkpoint has none. Returns whether they are.
   bool settle_head(bool checkpoint_has_one);
   void visit(nn::Visitor& visitor) override;
+  void visit_layers(nn::Visitor& visitor);
 
  private:
   // What checkpoints call `model`.

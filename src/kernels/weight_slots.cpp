@@ -1,0 +1,85 @@
+#include "kernels/weight_slots.h"
+
+#include "base/error.h"
+#include "mlx/ops.h"
+
+namespace fovea::kernels {
+namespace {
+
+isa::Float float_kind(const mx::array& a) {
+  if (a.dtype() == mx::float32) return isa::Float::kF32;
+  if (a.dtype() == mx::bfloat16) return isa::Float::kBF16;
+  if (a.dtype() == mx::float16) return isa::Float::kF16;
+  fail(ErrorKind::kUnsupported, "[matmul] expected float32, bfloat16 or float16 weights but got {}",
+       dtype_text(a));
+}
+
+// Weights come from mapped files and are row-major; a view of another layout is copied once here.
+mx::array row_major(const mx::array& a) {
+  return a.is_available() && a.flags().row_contiguous ? a : mx::contiguous(a);
+}
+
+void check_quantized(const Weight& weight) {
+  const auto& [group, bits] = *weight.quantization;
+  const auto& w = weight.values;
+  const bool parts = weight.scales && weight.biases && w.ndim() == 2;
+  const bool shapes = parts && weight.scales->shape() == weight.biases->shape() &&
+                      weight.scales->ndim() == 2 && weight.scales->shape(0) == w.shape(0) &&
+                      weight.scales->dtype() == weight.biases->dtype() &&
+                      int64_t{w.shape(1)} * 32 == int64_t{weight.scales->shape(1)} * group * bits;
+  if (weight.quantization->is_supported() && shapes && w.dtype() == mx::uint32) return;
+  fail(ErrorKind::kInvalidData,
+       "[quantized_matmul] expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128 but got {} "
+       "bits in groups of {} with shapes {} and {}",
+       bits, group, shape_text(w), weight.scales ? shape_text(*weight.scales) : "none");
+}
+
+}  // namespace
+
+isa::WeightRows WeightSlots::rows(const Arrays& in) const {
+  isa::WeightRows w;
+  w.k = k;
+  w.data = in[first].data<void>();
+  if (!quantization) {
+    w.dtype = float_kind(in[first]);
+    return w;
+  }
+  w.dtype = float_kind(in[first + 1]);
+  w.bits = quantization->bits;
+  w.group_size = quantization->group_size;
+  w.scales = in[first + 1].data<void>();
+  w.biases = in[first + 2].data<void>();
+  return w;
+}
+
+WeightSlots append_weight(const Weight& weight, Arrays& inputs) {
+  WeightSlots slots;
+  slots.first = inputs.size();
+  slots.quantization = weight.quantization;
+  slots.int8_rows = weight.int8_rows;
+  inputs.push_back(row_major(weight.values));
+  if (weight.quantization) {
+    check_quantized(weight);
+    slots.k = weight.scales->shape(1) * weight.quantization->group_size;
+    inputs.push_back(row_major(*weight.scales));
+    inputs.push_back(row_major(*weight.biases));
+  } else {
+    if (weight.values.ndim() != 2) {
+      fail(ErrorKind::kInvalidData, "[matmul] expected weights [N, K] but got {}",
+           shape_text(weight.values));
+    }
+    float_kind(weight.values);
+    slots.k = weight.values.shape(1);
+  }
+  slots.n = weight.values.shape(0);
+  slots.has_bias = weight.bias.has_value();
+  if (!weight.bias) return slots;
+  if (weight.bias->ndim() != 1 || weight.bias->shape(0) != slots.n) {
+    fail(ErrorKind::kInvalidData, "[matmul] expected a bias of shape [{}] but got {}", slots.n,
+         shape_text(*weight.bias));
+  }
+  inputs.push_back(mx::astype(*weight.bias, mx::float32));
+  return slots;
+}
+
+}  // namespace fovea::kernels
