@@ -210,14 +210,30 @@ struct ProductOp {
   }
 };
 
+// What MLX's own ops take for scales and biases, so that they compute in float32.
+struct PlainScales {
+  mx::array scales;
+  std::optional<mx::array> biases;
+
+  PlainScales(const Quantization& q, const mx::array& scales_given, const mx::array& biases_given)
+      : scales(q.has_biases() ? mx::astype(scales_given, mx::float32) : scales_given) {
+    if (q.has_biases()) biases = mx::astype(biases_given, mx::float32);
+  }
+};
+
 // In plain MLX ops.
 mx::array plain_product(const Arrays& in, const WeightSlots& slots) {
-  const auto part = [&](size_t i) { return mx::astype(in[slots.first + i], mx::float32); };
-  const auto y = slots.quantization ? mx::quantized_matmul(in[0], in[slots.first], part(1), part(2),
-                                                           true, slots.quantization->group_size,
-                                                           slots.quantization->bits)
-                                    : mx::matmul(in[0], mx::transpose(part(0)));
-  return slots.has_bias ? mx::add(y, in[slots.bias()]) : y;
+  const auto add_bias = [&](const mx::array& y) {
+    return slots.has_bias ? mx::add(y, in[slots.bias()]) : y;
+  };
+  const auto& w = in[slots.first];
+  if (!slots.quantization) {
+    return add_bias(mx::matmul(in[0], mx::transpose(mx::astype(w, mx::float32))));
+  }
+  const auto& q = *slots.quantization;
+  const PlainScales plain(q, in[slots.first + 1], in[slots.first + (q.has_biases() ? 2 : 1)]);
+  return add_bias(mx::quantized_matmul(in[0], w, plain.scales, plain.biases, true, q.group_size,
+                                       q.bits, to_string(q.mode)));
 }
 
 mx::array plain(const ProductOp& op, const Arrays& in) {
@@ -231,9 +247,11 @@ mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
                        const Arrays& inputs) {
   const int rows =
       static_cast<int>(inputs[0].size() / static_cast<size_t>(std::max(op.weight.k, 1)));
-  const int first_decode = first_decode_row(rows);
+  // Values that are floats have no integers to multiply: all rows are as those of prompts.
+  const auto& q = op.weight.quantization;
+  const int first_decode = q && !q->has_biases() ? rows : first_decode_row(rows);
   const RowPlan plan{first_decode, op.prompt_kind(inputs[op.weight.first]),
-                     op.weight.quantization && first_decode < rows};
+                     q && first_decode < rows};
   return make_op(
       {name, std::move(shape), [op, plan](const Arrays& in, float* y) { op.run(in, plan, y); },
        [op](const Arrays& in) { return plain(op, in); }, plan.tolerance()},
@@ -324,9 +342,10 @@ mx::array embedding(const mx::array& ids, const Weight& table) {
   const auto fallback = [slots](const Arrays& in) {
     const auto rows = [&](size_t i) { return mx::take(in[i], in[0], 0); };
     if (!slots.quantization) return mx::astype(rows(1), mx::float32);
-    return mx::dequantize(rows(1), mx::astype(rows(2), mx::float32),
-                          mx::astype(rows(3), mx::float32), slots.quantization->group_size,
-                          slots.quantization->bits);
+    const auto& q = *slots.quantization;
+    const PlainScales plain(q, rows(2), rows(q.has_biases() ? 3 : 2));
+    return mx::dequantize(rows(1), plain.scales, plain.biases, q.group_size, q.bits,
+                          to_string(q.mode), std::nullopt, mx::float32);
   };
   return make_op({"fovea::embedding", {ids.shape(0), slots.k}, run, fallback}, inputs);
 }

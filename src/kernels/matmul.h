@@ -23,8 +23,9 @@ namespace mx = mlx::core;
 struct Weight {
   mx::array values;  // float32, bfloat16 or float16; quantised: uint32 [N, K * bits / 32]
   std::optional<mx::array> bias;
-  // Quantised in MLX's layout, value = q * scale + bias by group: both [N, K / group_size] of one
-  // floating type.
+  // Quantised in MLX's layout: scales [N, K / group_size], of a floating type with biases like them
+  // for the affine mode, else uint8. Only affine weights have numerics of their own for decode
+  // rows.
   std::optional<Quantization> quantization;
   std::optional<mx::array> scales;
   std::optional<mx::array> biases;

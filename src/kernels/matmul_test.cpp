@@ -428,6 +428,82 @@ TEST(QuantizedMatmul, RefusesShapesThatDisagree) {
                ErrorKind::kInvalidData, "7 bits");
 }
 
+constexpr QuantizationMode kFloatModes[] = {QuantizationMode::kMxfp4, QuantizationMode::kNvfp4,
+                                            QuantizationMode::kMxfp8};
+
+Weight float_quantized(const mx::array& w, QuantizationMode mode) {
+  const auto q = standard_quantization(mode);
+  const auto parts = mx::quantize(w, q.group_size, q.bits, to_string(mode));
+  return {.values = parts[0], .quantization = q, .scales = parts[1]};
+}
+
+// Bits, but for numbers that are none, which have no sign here.
+void expect_same_floats(const mx::array& a, const mx::array& b, const std::string& what) {
+  const auto none = mx::array(0.0f);
+  EXPECT_TRUE(mx::array_equal(mx::isnan(a), mx::isnan(b)).item<bool>()) << what;
+  expect_equal_bits(mx::where(mx::isnan(a), none, a), mx::where(mx::isnan(b), none, b), what);
+}
+
+TEST(FloatModes, EveryValueAndScaleIsWhatMlxReads) {
+  for (const auto mode : kFloatModes) {
+    const auto q = standard_quantization(mode);
+    // A row for each scale, every value in it.
+    const int k = 256;
+    std::vector<uint8_t> bytes;
+    std::vector<uint8_t> scales;
+    for (int row = 0; row < 256; ++row) {
+      for (int i = 0; i < k * q.bits / 8; ++i) bytes.push_back(static_cast<uint8_t>(i));
+      scales.insert(scales.end(), static_cast<size_t>(k / q.group_size), static_cast<uint8_t>(row));
+    }
+    const mx::array packed =
+        mx::view(mx::array(bytes.data(), {256, k * q.bits / 8}, mx::uint8), mx::uint32);
+    const mx::array scale_bytes(scales.data(), {256, k / q.group_size}, mx::uint8);
+    const auto expected = mx::dequantize(packed, scale_bytes, std::nullopt, q.group_size, q.bits,
+                                         to_string(mode), std::nullopt, mx::float32);
+    const auto got = embedding(mx::arange(256, mx::int32),
+                               {.values = packed, .quantization = q, .scales = scale_bytes});
+    expect_same_floats(got, expected, to_string(mode));
+  }
+}
+
+TEST(FloatModes, ProductsMatchTheFallback) {
+  for (const auto mode : kFloatModes) {
+    for (const int k : {32, 96, 576, 2112}) {
+      auto w = float_quantized(random({67, k}), mode);
+      w.bias = random({67});
+      for (const int m : {1, 13}) {
+        const auto what = fmt::format("{} k {} m {}", to_string(mode), k, m);
+        expect_matches_fallback([&] { return linear(random({m, k}), w); }, what);
+        expect_matches_fallback(
+            [&] { return as_decode_rows([&] {
+                    return linear(random({m, k}), w);
+                  }); },
+            what + " decode");
+      }
+    }
+  }
+}
+
+TEST(FloatModes, ARowKeepsItsBitsInAnyCompany) {
+  for (const auto mode : kFloatModes) {
+    const auto w = float_quantized(random({53, 1088}), mode);
+    const auto x = random({20, 1088});
+    const auto all = linear(x, w);
+    for (const int m : {1, 7, 19}) {
+      expect_equal_bits(rows(all, 20 - m, 20), linear(rows(x, 20 - m, 20), w), to_string(mode));
+    }
+  }
+}
+
+TEST(FloatModes, RefusesOtherGroupsAndBiases) {
+  auto w = float_quantized(random({8, 64}), QuantizationMode::kMxfp4);
+  auto with_biases = w;
+  with_biases.biases = w.scales;
+  EXPECT_ERROR(linear(random({1, 64}), with_biases), ErrorKind::kInvalidData, "(mxfp4)");
+  w.quantization->group_size = 64;
+  EXPECT_ERROR(linear(random({1, 64}), w), ErrorKind::kInvalidData, "groups of 64 (mxfp4)");
+}
+
 TEST(Embedding, TakesRows) {
   for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
     const auto table = random({11, 13}, dtype);

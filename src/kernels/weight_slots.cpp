@@ -19,19 +19,26 @@ mx::array row_major(const mx::array& a) {
   return a.is_available() && a.flags().row_contiguous ? a : mx::contiguous(a);
 }
 
-void check_quantized(const Weight& weight) {
-  const auto& [group, bits] = *weight.quantization;
+bool scales_fit(const Weight& weight) {
+  const auto& [group, bits, mode] = *weight.quantization;
   const auto& w = weight.values;
-  const bool parts = weight.scales && weight.biases && w.ndim() == 2;
-  const bool shapes = parts && weight.scales->shape() == weight.biases->shape() &&
-                      weight.scales->ndim() == 2 && weight.scales->shape(0) == w.shape(0) &&
-                      weight.scales->dtype() == weight.biases->dtype() &&
-                      int64_t{w.shape(1)} * 32 == int64_t{weight.scales->shape(1)} * group * bits;
-  if (weight.quantization->is_supported() && shapes && w.dtype() == mx::uint32) return;
+  if (!weight.scales || w.ndim() != 2 || w.dtype() != mx::uint32) return false;
+  const auto& scales = *weight.scales;
+  if (scales.ndim() != 2 || scales.shape(0) != w.shape(0)) return false;
+  if (int64_t{w.shape(1)} * 32 != int64_t{scales.shape(1)} * group * bits) return false;
+  if (!weight.quantization->has_biases()) return scales.dtype() == mx::uint8 && !weight.biases;
+  return weight.biases && weight.biases->shape() == scales.shape() &&
+         weight.biases->dtype() == scales.dtype();
+}
+
+void check_quantized(const Weight& weight) {
+  if (weight.quantization->is_supported() && scales_fit(weight)) return;
+  const auto& [group, bits, mode] = *weight.quantization;
   fail(ErrorKind::kInvalidData,
-       "[quantized_matmul] expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128 but got {} "
-       "bits in groups of {} with shapes {} and {}",
-       bits, group, shape_text(w), weight.scales ? shape_text(*weight.scales) : "none");
+       "[quantized_matmul] expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128, mxfp4, "
+       "nvfp4 or mxfp8 but got {} bits in groups of {} ({}) with shapes {} and {}",
+       bits, group, to_string(mode), shape_text(weight.values),
+       weight.scales ? shape_text(*weight.scales) : "none");
 }
 
 }  // namespace
@@ -44,11 +51,17 @@ isa::WeightRows WeightSlots::rows(const Arrays& in) const {
     w.dtype = float_kind(in[first]);
     return w;
   }
-  w.dtype = float_kind(in[first + 1]);
   w.bits = quantization->bits;
   w.group_size = quantization->group_size;
   w.scales = in[first + 1].data<void>();
-  w.biases = in[first + 2].data<void>();
+  if (quantization->has_biases()) {
+    w.dtype = float_kind(in[first + 1]);
+    w.biases = in[first + 2].data<void>();
+  } else {
+    w.floats = true;
+    w.dtype =
+        quantization->mode == QuantizationMode::kNvfp4 ? isa::Float::kE4M3 : isa::Float::kE8M0;
+  }
   return w;
 }
 
@@ -62,7 +75,7 @@ WeightSlots append_weight(const Weight& weight, Arrays& inputs) {
     check_quantized(weight);
     slots.k = weight.scales->shape(1) * weight.quantization->group_size;
     inputs.push_back(row_major(*weight.scales));
-    inputs.push_back(row_major(*weight.biases));
+    if (weight.biases) inputs.push_back(row_major(*weight.biases));
   } else {
     if (weight.values.ndim() != 2) {
       fail(ErrorKind::kInvalidData, "[matmul] expected weights [N, K] but got {}",

@@ -21,7 +21,7 @@ struct WeightSlots {
   bool has_bias = false;
   std::shared_ptr<const Int8Rows> int8_rows;
 
-  size_t bias() const { return first + (quantization ? 3 : 1); }
+  size_t bias() const { return first + (quantization ? quantization->has_biases() ? 3 : 2 : 1); }
 
   isa::WeightRows rows(const Arrays& in) const;
 };

@@ -13,14 +13,21 @@ QuantizableWeight::QuantizableWeight(int out, int in)
 void QuantizableWeight::set_quantization(const kernels::Quantization& quantization,
                                          const std::string& path) {
   const int group = quantization.group_size;
-  if (in_ % group != 0) {  // groups are of 32 values or more, so words are whole too
+  // Groups are of 16 values or more, so words are whole too.
+  if (in_ % group != 0) {
     fail(ErrorKind::kInvalidData, "[weights] expected {} inputs of '{}' in whole groups of {}", in_,
          path, group);
   }
   quantization_ = quantization;
-  weight_ = mx::zeros({out_, in_ / 32 * quantization.bits}, mx::uint32);
-  scales_ = mx::zeros({out_, in_ / group});
+  const int64_t words = int64_t{in_} * quantization.bits / 32;
+  weight_ = mx::zeros({out_, static_cast<int>(words)}, mx::uint32);
+  scales_ = mx::zeros({out_, in_ / group}, quantization.has_biases() ? mx::float32 : mx::uint8);
   biases_ = scales_;
+}
+
+mx::Dtype QuantizableWeight::dtype() const {
+  if (!quantization_) return weight_.dtype();
+  return quantization_->has_biases() ? scales_.dtype() : mx::bfloat16;
 }
 
 void QuantizableWeight::visit(Visitor& visitor) {
@@ -28,7 +35,7 @@ void QuantizableWeight::visit(Visitor& visitor) {
   visitor.parameter("weight", weight_);
   if (!quantization_) return;
   visitor.parameter("scales", scales_);
-  visitor.parameter("biases", biases_);
+  if (quantization_->has_biases()) visitor.parameter("biases", biases_);
 }
 
 kernels::Weight QuantizableWeight::weight(const std::optional<mx::array>& bias) const {
@@ -37,7 +44,7 @@ kernels::Weight QuantizableWeight::weight(const std::optional<mx::array>& bias) 
   if (!quantization_) return weight;
   weight.quantization = quantization_;
   weight.scales = scales_;
-  weight.biases = biases_;
+  if (quantization_->has_biases()) weight.biases = biases_;
   return weight;
 }
 

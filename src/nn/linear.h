@@ -28,9 +28,10 @@ class QuantizableWeight : public Module {
 
   int out_size() const { return out_; }
   int in_size() const { return in_; }
-  // Of the weight, or of its scales where it is quantised. What a model computes with follows it:
-  // float32 stays exact, anything else has lost more than products in bfloat16 lose.
-  mx::Dtype dtype() const { return quantization_ ? scales_.dtype() : weight_.dtype(); }
+  // Of the weight, or of its scales where it is quantised (bfloat16 where those are no floats). What
+  // a model computes with follows it: float32 stays exact, anything else has lost more than products
+  // in bfloat16 lose.
+  mx::Dtype dtype() const;
 
  protected:
   // As kernels take it, its products with this bias.

@@ -55,17 +55,23 @@ std::set<fs::path> shards_of_folder(const Checkpoint& checkpoint) {
   return shards;
 }
 
-// Only MLX's affine quantisation is read; other methods say which they are.
-Json affine_quantization(const Json& config) {
+kernels::QuantizationMode mode_of(const Json& config, const std::string& standard) {
+  const std::string name = config.get_string("mode", standard);
+  if (const auto mode = kernels::quantization_mode(name)) return *mode;
+  fail(ErrorKind::kUnsupported,
+       "[config.json] expected affine, mxfp4, nvfp4 or mxfp8 quantisation but got '{}'", name);
+}
+
+// Only MLX's own quantisation is read; other methods say which they are.
+Json read_quantization(const Json& config) {
   Json found = config.optional_object("quantization");
   if (found.is_null()) found = config.optional_object("quantization_config");
   if (found.is_null()) return found;
   const std::string method = found.get_string("quant_method", "");
-  const std::string mode = found.get_string("mode", "affine");
-  if (!method.empty() || mode != "affine") {
-    fail(ErrorKind::kUnsupported, "[config.json] expected affine quantisation but got '{}'",
-         method.empty() ? mode : method);
+  if (!method.empty()) {
+    fail(ErrorKind::kUnsupported, "[config.json] expected MLX's quantisation but got '{}'", method);
   }
+  mode_of(found, "affine");
   return found;
 }
 
@@ -73,7 +79,7 @@ Json affine_quantization(const Json& config) {
 
 Weights Weights::open(const Checkpoint& checkpoint) {
   Weights weights;
-  weights.quantization_ = affine_quantization(checkpoint.config);
+  weights.quantization_ = read_quantization(checkpoint.config);
   const Json index = checkpoint.read_json("model.safetensors.index.json");
   const auto shards =
       index.is_null() ? shards_of_folder(checkpoint) : shards_of_index(checkpoint, index);
@@ -123,17 +129,27 @@ std::optional<kernels::Quantization> Weights::quantization_of(const std::string&
     if (entry.is_bool() && !entry.as_bool()) return std::nullopt;
     if (entry.is_object()) found = entry;
   }
-  const kernels::Quantization affine{
-      found.get_int("group_size", quantization_.get_int("group_size", 64)),
-      found.get_int("bits", quantization_.get_int("bits", 4))};
-  if (!affine.is_supported()) {
-    fail(
-        ErrorKind::kInvalidData,
-        "[config.json] expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128 at '{}' but got "
-        "{} bits in groups of {}",
-        found.path(), affine.bits, affine.group_size);
+  const auto mode = mode_of(found, quantization_.get_string("mode", "affine"));
+  // What the whole checkpoint says holds for entries of its mode alone.
+  const auto standard = kernels::standard_quantization(mode);
+  const Json outer = mode == mode_of(quantization_, "affine") ? quantization_ : Json();
+  const auto number = [&](const char* key, int otherwise) {
+    return found.get_int(key, outer.is_null() ? otherwise : outer.get_int(key, otherwise));
+  };
+  const kernels::Quantization quantization{number("group_size", standard.group_size),
+                                           number("bits", standard.bits), mode};
+  if (quantization.is_supported()) return quantization;
+  if (!quantization.has_biases()) {
+    fail(ErrorKind::kInvalidData,
+         "[config.json] expected {} bits in groups of {} for {} at '{}' but got {} bits in groups "
+         "of {}",
+         standard.bits, standard.group_size, to_string(mode), found.path(), quantization.bits,
+         quantization.group_size);
   }
-  return affine;
+  fail(ErrorKind::kInvalidData,
+       "[config.json] expected 2, 3, 4, 5, 6 or 8 bits in groups of 32, 64 or 128 at '{}' but got "
+       "{} bits in groups of {}",
+       found.path(), quantization.bits, quantization.group_size);
 }
 
 class WeightLoader : public PathVisitor {
@@ -148,12 +164,13 @@ class WeightLoader : public PathVisitor {
            path);
     }
     const auto& [tensor, checkpoint_name] = found->second;
-    const bool packed = value.dtype() == mx::uint32;
+    // What is quantised has one type; what is not may be of any float.
+    const bool whole = !mx::issubdtype(value.dtype(), mx::floating);
     if (tensor.shape() != value.shape() ||
-        (packed ? tensor.dtype() != mx::uint32 : !mx::issubdtype(tensor.dtype(), mx::floating))) {
+        (whole ? tensor.dtype() != value.dtype() : !mx::issubdtype(tensor.dtype(), mx::floating))) {
       fail(ErrorKind::kInvalidData, "[weights] expected '{}' as {} {} but got {} {}",
-           checkpoint_name, packed ? "uint32" : "floating-point", kernels::shape_text(value),
-           kernels::dtype_text(tensor), kernels::shape_text(tensor));
+           checkpoint_name, whole ? kernels::dtype_text(value) : "floating-point",
+           kernels::shape_text(value), kernels::dtype_text(tensor), kernels::shape_text(tensor));
     }
     value = tensor;
     weights_.tensors_.erase(found);
@@ -177,7 +194,7 @@ class WeightLoader : public PathVisitor {
            "[weights] expected scales and biases of one type for '{}' but they are {} and {}", path,
            kernels::dtype_text(*scales), kernels::dtype_text(*biases));
     }
-    if (const auto affine = weights_.quantization_of(path)) weight.set_quantization(*affine, path);
+    if (const auto found = weights_.quantization_of(path)) weight.set_quantization(*found, path);
   }
 
  private:

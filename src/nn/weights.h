@@ -18,7 +18,7 @@ class Weights {
  public:
   // model.safetensors.index.json's shards when there is an index, else model.safetensors, else
   // every *.safetensors of the folder but consolidated.*. Throws fovea::Error for a missing,
-  // hostile or misnamed file and for a quantisation that is not MLX's affine one.
+  // hostile or misnamed file and for a quantisation that is not one of MLX's.
   static Weights open(const Checkpoint& checkpoint);
 
   // Renames every tensor to its module path; an empty result drops it. The name in the checkpoint

@@ -23,7 +23,7 @@ std::string file_of(const std::vector<Tensor>& tensors) {
   JsonObject header;
   int64_t end = 0;
   for (const auto& tensor : tensors) {
-    int64_t bytes = tensor.dtype.ends_with("32") ? 4 : 2;
+    int64_t bytes = tensor.dtype.ends_with("32") ? 4 : tensor.dtype == "U8" ? 1 : 2;
     JsonArray shape;
     for (const int size : tensor.shape) {
       shape.push(int64_t{size});
@@ -140,6 +140,36 @@ TEST(Weights, RefusesQuantisationsThatNoKernelKnows) {
                "expected 'quantization' because 'fc' has scales");
   EXPECT_ERROR(Folder({}, R"({"quantization_config": {"quant_method": "gptq"}})").weights(),
                ErrorKind::kUnsupported, "got 'gptq'");
+}
+
+TEST(Weights, ReadsTheModesOfFloats) {
+  const auto loads = [](const std::string& quantization, const std::vector<Tensor>& tensors) {
+    Parent parent;
+    Folder(below_fc(tensors), "{\"quantization\": " + quantization + "}").load_into(parent);
+    EXPECT_EQ(parent.linear.dtype(), mx::bfloat16);
+  };
+  const std::vector<Tensor> mxfp4 = {{"weight", "U32", {4, 8}}, {"scales", "U8", {4, 2}}};
+  const std::vector<Tensor> nvfp4 = {{"weight", "U32", {4, 8}}, {"scales", "U8", {4, 4}}};
+  const std::vector<Tensor> mxfp8 = {{"weight", "U32", {4, 16}}, {"scales", "U8", {4, 2}}};
+  loads(R"({"group_size": 32, "bits": 4, "mode": "mxfp4"})", mxfp4);
+  loads(R"({"mode": "nvfp4"})", nvfp4);
+  loads(R"({"group_size": 32, "bits": 8, "mode": "mxfp8"})", mxfp8);
+  // One module in another mode, with its own sizes or their standard.
+  loads(R"({"group_size": 64, "bits": 4, "fc": {"mode": "mxfp8"}})", mxfp8);
+  Parent parent;
+  const auto refused = [&](const std::string& quantization, const std::vector<Tensor>& tensors,
+                           const std::string& part) {
+    EXPECT_ERROR(
+        Folder(below_fc(tensors), "{\"quantization\": " + quantization + "}").load_into(parent),
+        ErrorKind::kInvalidData, part);
+  };
+  refused(R"({"group_size": 64, "mode": "mxfp4"})", mxfp4,
+          "expected 4 bits in groups of 32 for mxfp4 at 'quantization' but got 4 bits in groups of "
+          "64");
+  refused(R"({"mode": "mxfp4"})", {mxfp4[0], {"scales", "BF16", {4, 2}}},
+          "expected 'fc.scales' as uint8 [4, 2] but got bfloat16 [4, 2]");
+  EXPECT_ERROR(Folder({}, R"({"quantization": {"mode": "mxfp2"}})").weights(),
+               ErrorKind::kUnsupported, "but got 'mxfp2'");
 }
 
 TEST(Weights, SaysWhatIsWrongWithScales) {

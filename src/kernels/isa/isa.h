@@ -15,7 +15,7 @@
 
 namespace fovea::kernels::isa {
 
-enum class Float { kF32, kBF16, kF16, kI8 };
+enum class Float { kF32, kBF16, kF16, kI8, kE8M0, kE4M3 };
 
 // N rows of K weights, stored [out, in] as checkpoints have them.
 struct WeightRows {
@@ -28,6 +28,8 @@ struct WeightRows {
   // quantised.
   int bits = 0;
   int group_size = 0;
+  // Or values are floats of 4 bits (e2m1) or 8 (e4m3) times a scale, kE8M0 or kE4M3, without bias.
+  bool floats = false;
   const void* scales = nullptr;  // [N, K / group_size]
   const void* biases = nullptr;
 };

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "support/expect_error.h"
@@ -153,6 +154,33 @@ TEST(Isa, QuantizedPromptProductsInFloat32HaveTheSameBits) {
       for (const auto* other : others()) {
         EXPECT_EQ(prompt_product_of(scalar(), w, 9, n), prompt_product_of(*other, w, 9, n)) << bits;
       }
+    }
+  }
+}
+
+TEST(Isa, PromptProductsWithSmallFloatsHaveTheSameBits) {
+  SKIP_WITHOUT_OTHERS();
+  constexpr int n = 19;
+  constexpr int k = 96;
+  std::vector<uint8_t> packed(n * k);
+  for (size_t i = 0; i < packed.size(); ++i) {
+    packed[i] = static_cast<uint8_t>(i * 37 % 127 + i % 2 * 128);  // no number that is none
+  }
+  std::vector<uint8_t> scales(n * k / 16);
+  for (size_t i = 0; i < scales.size(); ++i) scales[i] = static_cast<uint8_t>(40 + i % 80);
+  for (const auto& [bits, group, dtype] :
+       {std::tuple{4, 32, Float::kE8M0}, std::tuple{4, 16, Float::kE4M3},
+        std::tuple{8, 32, Float::kE8M0}}) {
+    WeightRows w;
+    w.k = k;
+    w.bits = bits;
+    w.group_size = group;
+    w.floats = true;
+    w.dtype = dtype;
+    w.data = packed.data();
+    w.scales = scales.data();
+    for (const auto* other : others()) {
+      EXPECT_EQ(prompt_product_of(scalar(), w, 9, n), prompt_product_of(*other, w, 9, n)) << bits;
     }
   }
 }

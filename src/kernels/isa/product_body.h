@@ -1,8 +1,39 @@
 // Part of body.h: weights as floats, and products of few float rows with those that are not
 // quantised.
 
+// A float without a sign, its exponent and fraction in the last bits of `magnitude`: put where a
+// float32 has them, it is too small by a power of two, those below the least exponent too.
+float small_float(uint32_t magnitude, int fraction_bits, float power) {
+  float value;
+  magnitude <<= 23 - fraction_bits;
+  std::memcpy(&value, &magnitude, sizeof(value));
+  return value * power;
+}
+
+float from_e4m3(uint8_t byte) {
+  const uint32_t magnitude = byte & 127;
+  const float value = magnitude == 127 ? std::numeric_limits<float>::quiet_NaN()
+                                       : small_float(magnitude, 3, 0x1p120f);
+  return byte & 128 ? -value : value;
+}
+
+float from_e2m1(uint32_t nibble) {
+  const float value = small_float(nibble & 7, 1, 0x1p126f);
+  return nibble & 8 ? -value : value;
+}
+
+// 2 to the byte - 127; 255 is infinite, as MLX has it.
+float from_e8m0(uint8_t byte) {
+  const uint32_t bits = byte == 0 ? 0x400000u : uint32_t{byte} << 23;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
 float float_at(const void* data, Float dtype, size_t index) {
   const auto* bytes = static_cast<const char*>(data);
+  if (dtype == Float::kE8M0) return from_e8m0(static_cast<uint8_t>(bytes[index]));
+  if (dtype == Float::kE4M3) return from_e4m3(static_cast<uint8_t>(bytes[index]));
   if (dtype == Float::kF32) {
     float value;
     std::memcpy(&value, bytes + index * 4, 4);
@@ -66,6 +97,25 @@ void expand_groups(const WeightRows& w, int row, int begin, int count, float* ou
   }
 }
 
+// The same of values that are floats.
+void expand_float_groups(const WeightRows& w, int row, int begin, int count, float* out) {
+  const size_t first = static_cast<size_t>(row) * (w.k / w.group_size) + begin / w.group_size;
+  const uint8_t* bytes = packed_row(w, row) + static_cast<size_t>(begin) * w.bits / 8;
+  for (int g = 0; g < count / w.group_size; ++g) {
+    const float scale = float_at(w.scales, w.dtype, first + g);
+    if (w.bits == 4) {
+      for (int i = 0; i < w.group_size / 2; ++i) {
+        out[2 * i] = from_e2m1(bytes[i] & 15) * scale;
+        out[2 * i + 1] = from_e2m1(bytes[i] >> 4) * scale;
+      }
+    } else {
+      for (int i = 0; i < w.group_size; ++i) out[i] = from_e4m3(bytes[i]) * scale;
+    }
+    bytes += w.group_size * w.bits / 8;
+    out += w.group_size;
+  }
+}
+
 // Calls f with the width as a constant. Widths are checked before they come here.
 template <class F>
 void with_bits(int bits, F f) {
@@ -99,6 +149,7 @@ void expand_half(const uint16_t* row, bool bf16, int k, float* out) {
 // Inputs [begin, begin + count) of a row; both are multiples of the group size where there are
 // groups.
 void expand_inputs(const WeightRows& w, int row, int begin, int count, float* out) {
+  if (w.floats) return expand_float_groups(w, row, begin, count, out);
   if (w.bits != 0) {
     with_bits(w.bits, [&](auto bits) { expand_groups<bits()>(w, row, begin, count, out); });
     return;

@@ -1,13 +1,13 @@
 // Part of avx512.cpp: prompt rows times weights in bfloat16, by vdpbf16ps.
 //
-// A unit is a pair of inputs. 4-bit weights in groups of 64 or more are expanded with the even
-// inputs of each 64 before the odd ones, and activations are laid out alike. Rows are padded with
+// A unit is a pair of inputs. 4-bit weights are expanded with the even inputs of each 64 before the
+// odd ones, and activations are laid out alike, where rows are whole 64s. Rows are padded with
 // zeros to whole vectors of 32 inputs.
 
 constexpr int kPairs = 32;  // inputs of a vector
 constexpr int kStretchInputs = 2 * kStretchUnits;
 
-bool evens_first(const WeightRows& w) { return w.bits == 4 && w.group_size >= 64; }
+bool evens_first(const WeightRows& w) { return w.bits == 4 && w.k % 64 == 0; }
 
 // Floats to bfloat16, with zeros behind up to a whole vector.
 void round_row(const float* x, int count, uint16_t* out) {
@@ -45,21 +45,52 @@ void prepare_bf16(const float* x, int rows, const WeightRows& w, std::byte* bloc
   }
 }
 
-// A group of 4-bit weights has 16 values: they are rounded once and then looked up.
+// The 16 values of a group of 4-bit weights.
+__m512 nibble_values(const WeightRows& w, size_t group) {
+  const __m512 scale = _mm512_set1_ps(float_at(w.scales, w.dtype, group));
+  if (w.floats) {
+    const __m512 values =
+        _mm512_setr_ps(0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6);
+    return _mm512_mul_ps(values, scale);
+  }
+  const __m512 steps = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return _mm512_fmadd_ps(steps, scale, _mm512_set1_ps(float_at(w.biases, w.dtype, group)));
+}
+
+// A group's values are rounded once and then looked up: by nibble, and by quarter of 64 inputs.
 void expand_nibbles(const WeightRows& w, int row, int begin, int count, uint16_t* out) {
   const uint8_t* bytes = packed_row(w, row) + begin / 2;
   const size_t first = static_cast<size_t>(row) * (w.k / w.group_size);
-  const __m512 steps = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  alignas(64) uint16_t quarters[32];
+  for (int i = 0; i < 32; ++i) quarters[i] = static_cast<uint16_t>(i / 8 * 16);
+  const __m512i quarter = _mm512_load_si512(quarters);
+  const __m512i nibble = _mm512_set1_epi16(15);
   for (int i = 0; i < count; i += 64) {
-    const size_t index = first + static_cast<size_t>((begin + i) / w.group_size);
-    const __m512 values = _mm512_fmadd_ps(steps, _mm512_set1_ps(float_at(w.scales, w.dtype, index)),
-                                          _mm512_set1_ps(float_at(w.biases, w.dtype, index)));
-    // Twice, so that the fifth bit of an index does not matter.
-    const __m512i table = round_pairs(values, values);
+    const auto values = [&](int at) {
+      return nibble_values(w, first + static_cast<size_t>((begin + i + at) / w.group_size));
+    };
+    __m512i low = _mm512_setzero_si512();
+    __m512i high = low;
+    if (w.group_size >= 64) {
+      const __m512 all = values(0);
+      low = high = round_pairs(all, all);
+    } else if (w.group_size == 32) {
+      const __m512 a = values(0);
+      const __m512 b = values(32);
+      low = round_pairs(a, a);
+      high = round_pairs(b, b);
+    } else {
+      low = round_pairs(values(0), values(16));
+      high = round_pairs(values(32), values(48));
+    }
     const __m512i pairs =
         _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + i / 2)));
-    _mm512_store_si512(out + i, _mm512_permutexvar_epi16(pairs, table));
-    _mm512_store_si512(out + i + 32, _mm512_permutexvar_epi16(_mm512_srli_epi16(pairs, 4), table));
+    const auto look_up = [&](__m512i index) {
+      const __m512i where = _mm512_or_si512(_mm512_and_si512(index, nibble), quarter);
+      return _mm512_permutex2var_epi16(low, where, high);
+    };
+    _mm512_store_si512(out + i, look_up(pairs));
+    _mm512_store_si512(out + i + 32, look_up(_mm512_srli_epi16(pairs, 4)));
   }
 }
 
@@ -81,7 +112,7 @@ void expand_bytes(const WeightRows& w, int row, int begin, int count, uint16_t* 
 // Inputs [begin, begin + count) of a weight row in bfloat16, padded with zeros.
 void expand_stretch(const WeightRows& w, int row, int begin, int count, uint16_t* out) {
   if (evens_first(w)) return expand_nibbles(w, row, begin, count, out);
-  if (w.bits == 8) return expand_bytes(w, row, begin, count, out);
+  if (w.bits == 8 && !w.floats) return expand_bytes(w, row, begin, count, out);
   if (w.bits == 0 && w.dtype == Float::kBF16) {
     const auto* halves = static_cast<const uint16_t*>(w.data) + static_cast<size_t>(row) * w.k;
     for (int i = 0; i < count; i += kPairs) {
