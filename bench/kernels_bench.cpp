@@ -45,37 +45,35 @@ double product_limit(const bench::Limits& limits, mx::Dtype dtype) {
   return dtype == mx::float32 ? limits.fma_gflops : limits.peak_gflops();
 }
 
-// Rows of a prompt, or 1 to 16 rows of answers: those are held against the reading of the weights.
-void bench_rows(const bench::Limits& limits, const std::string& name, int m, int k,
-                const mx::array& w, size_t bytes, bool decode,
-                const std::function<mx::array(const mx::array&)>& op) {
+// Rows of a prompt.
+void bench_prompt(const bench::Limits& limits, const std::string& name, int m, int k,
+                  const mx::array& w, const std::function<mx::array(const mx::array&)>& op) {
   const auto x = random({m, k});
-  const DecodeRows scope(decode ? 0 : m);
   const double s = bench::median_seconds([&] { mx::eval(op(x)); });
-  const double flops = 2.0 * m * k * w.shape(0);
-  const auto line =
-      fmt::format("{} {} m={} k={} n={}", name, decode ? "decode" : "prompt", m, k, w.shape(0));
-  if (decode) {
-    print(line, s * 1e3, double(bytes) / s / 1e9, "gbytes_per_s", limits.read_gbytes);
-  } else {
-    print(line, s * 1e3, flops / s / 1e9, "gflops", product_limit(limits, w.dtype()));
-  }
+  print(fmt::format("{} prompt m={} k={} n={}", name, m, k, w.shape(0)), s * 1e3,
+        2.0 * m * k * w.shape(0) / s / 1e9, "gflops", product_limit(limits, w.dtype()));
 }
 
-void bench_dense(const bench::Limits& limits, int m, int k, int n, mx::Dtype dtype, bool decode) {
+void bench_dense(const bench::Limits& limits, int m, int k, int n, mx::Dtype dtype) {
   const auto w = random({n, k}, dtype);
-  bench_rows(limits, "matmul " + dtype_text(w), m, k, w, w.nbytes(), decode,
-             [&](const mx::array& x) { return matmul(x, w, std::nullopt); });
+  bench_prompt(limits, "matmul " + dtype_text(w), m, k, w,
+               [&](const mx::array& x) { return matmul(x, w, std::nullopt); });
 }
 
-void bench_quantized(const bench::Limits& limits, int m, int k, int n, int bits, bool decode) {
+// Packed weights, scales and biases.
+std::vector<mx::array> quantized(int n, int k, int bits) {
   auto q = mx::quantize(random({n, k}), 64, bits);
   for (const int part : {1, 2}) q[part] = mx::astype(q[part], mx::bfloat16);
   mx::eval(q);
-  bench_rows(limits, fmt::format("quantized_matmul {} bits", bits), m, k, q[0],
-             q[0].nbytes() + 2 * q[1].nbytes(), decode, [&](const mx::array& x) {
-               return quantized_matmul(x, q[0], q[1], q[2], {64, bits}, std::nullopt);
-             });
+  return q;
+}
+
+void bench_quantized(const bench::Limits& limits, int m, int k, int n, int bits) {
+  const auto q = quantized(n, k, bits);
+  bench_prompt(limits, fmt::format("quantized_matmul {} bits", bits), m, k, q[0],
+               [&](const mx::array& x) {
+                 return quantized_matmul(x, q[0], q[1], q[2], {64, bits}, std::nullopt);
+               });
 }
 
 // 4-bit weights that prompts meet once more as int8, against what VNNI would reach at best: twice
@@ -126,16 +124,62 @@ void bench_prompt_products(const bench::Limits& limits) {
   };
   for (const auto [m, k, n] : kShapes) {
     for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
-      bench_dense(limits, m, k, n, dtype, false);
+      bench_dense(limits, m, k, n, dtype);
     }
-    for (const int bits : {4, 8}) bench_quantized(limits, m, k, n, bits, false);
+    for (const int bits : {4, 8}) bench_quantized(limits, m, k, n, bits);
   }
-  for (const int bits : {2, 3, 5, 6}) bench_quantized(limits, 512, 1536, 8960, bits, false);
+  for (const int bits : {2, 3, 5, 6}) bench_quantized(limits, 512, 1536, 8960, bits);
   bench_int8(limits, 512, 1536, 8960);
   bench_int8(limits, 512, 8960, 1536);
   bench_int8(limits, 512, 4096, 11008);
   bench_epilogues(limits, 1024, 768, 3072);
   bench_epilogues(limits, 1564, 1280, 5120);
+}
+
+using Weights = std::vector<mx::array>;
+using Product = std::function<mx::array(const mx::array& x, const Weights& w)>;
+
+// Rows of answers are held against the reading of the weights: of several layers, so that they come
+// from memory as in a model. The time is that of one.
+void bench_decode(const bench::Limits& limits, const std::string& name, int m, int k,
+                  const Weights& weights, const Product& op) {
+  size_t bytes = 0;
+  for (const auto& part : weights) bytes += part.nbytes();
+  const int layers = std::clamp(static_cast<int>((size_t{256} << 20) / bytes), 1, 64);
+  std::vector<Weights> all;
+  for (int i = 0; i < layers; ++i) {
+    Weights copy;
+    for (const auto& part : weights) copy.push_back(mx::copy(part));
+    mx::eval(copy);
+    all.push_back(std::move(copy));
+  }
+  const auto x = random({m, k});
+  const DecodeRows scope(0);
+  const double s = bench::median_seconds([&] {
+    Weights out;
+    for (const auto& w : all) out.push_back(op(x, w));
+    mx::eval(out);
+  });
+  print(fmt::format("{} decode m={} k={} n={} layers={}", name, m, k, weights[0].shape(0), layers),
+        s * 1e3 / layers, double(bytes) * layers / s / 1e9, "gbytes_per_s", limits.read_gbytes);
+}
+
+// From one row to a batch.
+void bench_decode_product(const bench::Limits& limits, int k, int n) {
+  for (const int m : {1, 2, 4, 8, 16}) {
+    for (const auto dtype : {mx::float32, mx::bfloat16}) {
+      const auto w = random({n, k}, dtype);
+      bench_decode(limits, "matmul " + dtype_text(w), m, k, {w}, [](const auto& x, const auto& in) {
+        return matmul(x, in[0], std::nullopt);
+      });
+    }
+    for (const int bits : {4, 8}) {
+      bench_decode(limits, fmt::format("quantized_matmul {} bits", bits), m, k,
+                   quantized(n, k, bits), [bits](const auto& x, const auto& w) {
+                     return quantized_matmul(x, w[0], w[1], w[2], {64, bits}, std::nullopt);
+                   });
+    }
+  }
 }
 
 void bench_decode_products(const bench::Limits& limits) {
@@ -148,14 +192,7 @@ void bench_decode_products(const bench::Limits& limits) {
       {8960, 1536},  {1280, 5120},  // Qwen2-VL, tower
       {4096, 11008},                // LLaVA-1.5-7B, decoder
   };
-  for (const auto [k, n] : kShapes) {
-    for (const int m : {1, 8, 16}) {
-      for (const auto dtype : {mx::float32, mx::bfloat16}) {
-        bench_dense(limits, m, k, n, dtype, true);
-      }
-      for (const int bits : {4, 8}) bench_quantized(limits, m, k, n, bits, true);
-    }
-  }
+  for (const auto [k, n] : kShapes) bench_decode_product(limits, k, n);
 }
 
 // Pictures: every row sees all, in float32 and with products in bfloat16.
