@@ -10,10 +10,9 @@
 //   kPairs: how many a tile of 3 rows can keep in registers, elements or sums; sums(p, out): sum()
 //   of both halves of each of kPairs; load_half(p, dtype, n) of n 16-bit floats and zeros;
 //   kPanelRows by kPanelVectors: the tile of prompt products that fits the registers; transpose
-//   and interleave: 16 by 16 and kPanelRows by 16 numbers turned; sum
-//   (lane i + lane i + 8, then as Vec has it); and spread(s): `per` lanes of its lane 0, as many of
-//   lane 1, ... for s = spread_start(per), and so on from a further lane for spread_next(s, lanes);
-// and the type that decode_body.h asks for.
+//   and interleave: 16 by 16 and kPanelRows by 16 numbers turned; and sum (lane i + lane i + 8,
+//   then as Vec has it);
+// and the types that decode_body.h asks for.
 // Included inside an anonymous namespace, so that every variant has code of its own.
 
 #include "kernels/isa/product_body.h"

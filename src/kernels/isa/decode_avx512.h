@@ -1,5 +1,9 @@
 // Part of avx512.cpp: the bytes that decode_body.h works on, as 512-bit registers.
 
+struct Ints {
+  __m512i v = _mm512_setzero_si512();
+};
+
 struct Bytes {
   __m512i v;
 
@@ -13,16 +17,44 @@ struct Bytes {
   static uint64_t spread_bits(uint64_t stream) {
     return _pdep_u64(stream, 0x0101010101010101u * ((1u << kBits) - 1));
   }
-  static void prefetch(const uint8_t* p) { _mm_prefetch(p + 4096, _MM_HINT_T0); }
+  // 8 KB of 4-bit weights ahead, and their scales: the hardware alone looks less far.
+  static void prefetch(const uint8_t* p) { _mm_prefetch(p + 8192, _MM_HINT_T0); }
+  static void prefetch_beside(const uint16_t* p) { _mm_prefetch(p + 256, _MM_HINT_T0); }
 
-  static __m512i multiply_add(__m512i sums, Bytes w, const int8_t* x) {
-    return _mm512_dpbusd_epi32(sums, w.v, _mm512_load_si512(x));
+  static Ints multiply_add(Ints sums, Bytes w, const int8_t* x) {
+    return {_mm512_dpbusd_epi32(sums.v, w.v, _mm512_load_si512(x))};
   }
-  static Vec16 dots(Bytes a, const int8_t* x, Bytes b, const int8_t* y) {
-    const __m512i sums = multiply_add(_mm512_setzero_si512(), a, x);
-    return {_mm512_cvtepi32_ps(multiply_add(sums, b, y))};
+  static Ints dots(Bytes a, const int8_t* x, Bytes b, const int8_t* y) {
+    return multiply_add(multiply_add(Ints(), a, x), b, y);
   }
-  static Vec16 dots(Bytes w, const int8_t* x) {
-    return {_mm512_cvtepi32_ps(multiply_add(_mm512_setzero_si512(), w, x))};
+  static Ints dots(Bytes w, const int8_t* x) { return multiply_add(Ints(), w, x); }
+
+  // Sums of four neighbours of each of four: quarter q of the result has theirs of quarter q.
+  static __m512i quarter_sums(const Ints* c) {
+    const auto pairs = [](__m512i a, __m512i b) {
+      return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    };
+    const __m512i a = pairs(c[0].v, c[1].v);
+    const __m512i b = pairs(c[2].v, c[3].v);
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+  }
+  // Quarters 0 + 1 and 2 + 3 of a, then of b.
+  static __m512i fold_quarters(__m512i a, __m512i b) {
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+  }
+  template <int kPerBlock>
+  static Vec16 block_sums(const Ints* c) {
+    __m512i sums = quarter_sums(c);
+    if constexpr (kPerBlock == 4) {
+      const auto order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      sums = _mm512_permutexvar_epi32(order, sums);
+    } else if constexpr (kPerBlock == 8) {
+      const auto order = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+      sums = _mm512_permutexvar_epi32(order, fold_quarters(sums, quarter_sums(c + 4)));
+    } else {
+      sums = fold_quarters(fold_quarters(sums, quarter_sums(c + 4)),
+                           fold_quarters(quarter_sums(c + 8), quarter_sums(c + 12)));
+    }
+    return {_mm512_cvtepi32_ps(sums)};
   }
 };

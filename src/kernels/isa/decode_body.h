@@ -1,14 +1,15 @@
 // Part of body.h: rows of 8-bit activations times quantised weights, in exact integers by block.
 //
 // A block is 64 inputs, or a group where groups are smaller. An activation row is kept as one
-// float scale and signed bytes for each block. The order of a sum, alike in all variants: a chunk
-// of 64 bytes of weights gives 16 integers, one for each lane; each is turned to float and added to
-// its lane, times its block's scales, by a fused multiply-add; then the lanes. The groups' biases,
-// times the sums of the activations, are summed in 16 lanes of their own, a block in each.
+// float scale and signed bytes for each block. The order of a sum, alike in all variants and for
+// any number of rows: block b's products make one integer; turned to float it is added to lane
+// b mod 16, times its two scales, by a fused multiply-add; the group's bias, times the sum of the
+// block's activations, follows in the same way; after the last block the lanes are added.
 //
 // A variant brings `Bytes`, 64 unsigned bytes: load(p, n) of n and zeros, low_nibbles,
-// high_nibbles, spread_bits<bits>: 8 values as the bytes of a number, prefetch, and dots(bytes,
-// signed bytes...): exact sums of the products of 4 neighbours each, as floats.
+// high_nibbles, spread_bits<bits>: 8 values as the bytes of a number, prefetch, prefetch_beside;
+// `Ints`, 16 integers, zero at first; dots(bytes, signed bytes...): the sums of the products of 4
+// neighbours each; and block_sums<n>(chunks): of n neighbours among those of n chunks, as floats.
 
 constexpr int kChunkBytes = 64;
 
@@ -18,10 +19,15 @@ constexpr int kChunkInputs = kBits == 4 ? 128 : 64;
 struct DecodeShape {
   int block = 64;
   int blocks = 0;
+  int blocks_per_group = 1;
+  int groups = 0;
   int bytes = 0;  // of the activations, whole chunks
 
   explicit DecodeShape(const WeightRows& w)
-      : block(std::min(w.group_size, 64)), blocks(w.k / block) {
+      : block(std::min(w.group_size, 64)),
+        blocks(w.k / block),
+        blocks_per_group(w.group_size / block),
+        groups(w.k / w.group_size) {
     const int chunk = w.bits == 4 ? kChunkInputs<4> : kChunkInputs<8>;
     bytes = (w.k + chunk - 1) / chunk * chunk;
   }
@@ -34,10 +40,11 @@ struct DecodeShape {
 
 // What prepare_decode_row writes: bytes, then the scale of each block, then scale * sum of bytes.
 struct DecodeRow {
-  const int8_t* bytes;
-  const float* scales;
-  const float* sums;
+  const int8_t* bytes = nullptr;
+  const float* scales = nullptr;
+  const float* sums = nullptr;
 
+  DecodeRow() = default;
   DecodeRow(const std::byte* row, const DecodeShape& shape)
       : bytes(reinterpret_cast<const int8_t*>(row)),
         scales(reinterpret_cast<const float*>(row + shape.bytes)),
@@ -99,18 +106,29 @@ void prepare_decode_row(const float* x, const WeightRows& w, std::byte* row) {
   }
 }
 
-// 16 blocks' scales (or biases) of a weight row, zero past the last.
-Vec16 block_values(const WeightRows& w, const void* values, int row, int first,
+// 16 blocks' scales (or biases) of a column, zero past the last: where a block is a part of a
+// group, or they are float32.
+Vec16 rare_block_values(const WeightRows& w, const void* values, size_t index, int count,
+                        int blocks_per_group) {
+  float wide[kLanes16] = {};
+  for (int i = 0; i < count; ++i) {
+    wide[i] = float_at(values, w.dtype, index + static_cast<size_t>(i / blocks_per_group));
+  }
+  return Vec16::load(wide);
+}
+
+// The same in general; `index` is that of the column's first group.
+Vec16 block_values(const WeightRows& w, const void* values, size_t index, int first,
                    const DecodeShape& shape) {
   const int count = std::min(kLanes16, shape.blocks - first);
-  const int per_group = w.group_size / shape.block;
-  const size_t index = static_cast<size_t>(row) * (w.k / w.group_size) + first / per_group;
-  if (per_group == 1 && w.dtype != Float::kF32) {
-    return Vec16::load_half(static_cast<const uint16_t*>(values) + index, w.dtype, count);
+  if (shape.blocks_per_group != 1 || w.dtype == Float::kF32) {
+    const int group = first / shape.blocks_per_group;
+    return rare_block_values(w, values, index + static_cast<size_t>(group), count,
+                             shape.blocks_per_group);
   }
-  float wide[kLanes16] = {};
-  for (int i = 0; i < count; ++i) wide[i] = float_at(values, w.dtype, index + i / per_group);
-  return Vec16::load(wide);
+  const auto* halves = static_cast<const uint16_t*>(values) + index + first;
+  Bytes::prefetch_beside(halves);
+  return Vec16::load_half(halves, w.dtype, count);
 }
 
 // 64 weights of fewer than 8 bits as bytes.
@@ -122,29 +140,29 @@ void spread_bytes(const uint8_t* packed, int inputs, uint8_t* bytes) {
   }
 }
 
-// The dot products of one chunk of a weight row with one row of activations.
+// One chunk of a weight row, whose dot products with rows of activations are wanted.
 template <int kBits>
 struct Chunk {
   Bytes low;
   Bytes high;  // 4 bits only
 
-  // `count` inputs of the row, from number `at` on.
+  // `count` inputs.
   template <class Count>
-  void load(const uint8_t* row, int at, Count count) {
-    Bytes::prefetch(row + static_cast<size_t>(at) * kBits / 8);
+  void load(const uint8_t* packed, Count count) {
+    Bytes::prefetch(packed);
     if constexpr (kBits == 4) {
-      const Bytes both = Bytes::load(row + at / 2, count / 2);
+      const Bytes both = Bytes::load(packed, count / 2);
       low = both.low_nibbles();
       high = both.high_nibbles();
     } else if constexpr (kBits == 8) {
-      low = Bytes::load(row + at, count);
+      low = Bytes::load(packed, count);
     } else {
       alignas(64) uint8_t bytes[kChunkBytes] = {};
-      spread_bytes<kBits>(row + static_cast<size_t>(at) * kBits / 8, count, bytes);
+      spread_bytes<kBits>(packed, count, bytes);
       low = Bytes::load(bytes, kChunkBytes);
     }
   }
-  Vec16 dots(const int8_t* x) const {
+  Ints dots(const int8_t* x) const {
     if constexpr (kBits == 4) {
       return Bytes::dots(low, x, high, x + kChunkBytes);
     } else {
@@ -152,25 +170,6 @@ struct Chunk {
     }
   }
 };
-
-// The groups' biases times the sums of the activations.
-template <int M, int N>
-void bias_sums(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape, int column,
-               float out[M][N]) {
-  Vec16 sums[M][N];
-  for (int m = 0; m < M; ++m) std::fill(sums[m], sums[m] + N, Vec16::zero());
-  for (int first = 0; first < shape.blocks; first += kLanes16) {
-    for (int n = 0; n < N; ++n) {
-      const Vec16 bias = block_values(w, w.biases, column + n, first, shape);
-      for (int m = 0; m < M; ++m) {
-        sums[m][n] = Vec16::fma(bias, Vec16::load(rows[m].sums + first), sums[m][n]);
-      }
-    }
-  }
-  for (int m = 0; m < M; ++m) {
-    for (int n = 0; n < N; ++n) out[m][n] = sums[m][n].sum();
-  }
-}
 
 // Calls f(0), f(1), ... with constants, so that what they index can stay in registers.
 template <int kCount, class F>
@@ -181,54 +180,75 @@ void unrolled(F f) {
   (std::make_integer_sequence<int, kCount>());
 }
 
-template <int M, int N, int kBits>
-void decode_tile(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape, int column,
-                 float out[M][N]) {
-  constexpr int chunk = kChunkInputs<kBits>;
-  const int blocks_per_chunk = chunk / shape.block;
-  Vec16 sums[M][N];
-  unrolled<M>([&](auto m) { unrolled<N>([&](auto n) { sums[m][n] = Vec16::zero(); }); });
-  for (int first = 0; first < shape.blocks; first += kLanes16) {
-    Vec16 scales[M][N];
-    unrolled<N>([&](auto n) {
-      const Vec16 scale = block_values(w, w.scales, column + n, first, shape);
-      unrolled<M>([&](auto m) { scales[m][n] = scale * Vec16::load(rows[m].scales + first); });
-    });
-    auto spread = Vec16::spread_start(kLanes16 / blocks_per_chunk);
-    const auto step = [&](int at, auto count) {
-      Chunk<kBits> weights[N];
-      unrolled<N>([&](auto n) { weights[n].load(packed_row(w, column + n), at, count); });
-      unrolled<M>([&](auto m) {
-        unrolled<N>([&](auto n) {
-          sums[m][n] = Vec16::fma(weights[n].dots(rows[m].bytes + at), scales[m][n].spread(spread),
-                                  sums[m][n]);
-        });
-      });
-      spread = Vec16::spread_next(spread, blocks_per_chunk);
-    };
-    int at = first * shape.block;
-    const int end = std::min(at + kLanes16 * shape.block, w.k);
-    for (; at + chunk <= end; at += chunk) step(at, std::integral_constant<int, chunk>());
-    if (at < end) step(at, end - at);
-  }
-  bias_sums<M, N>(rows, w, shape, column, out);
-  unrolled<M>(
-      [&](auto m) { unrolled<N>([&](auto n) { out[m][n] = sums[m][n].sum() + out[m][n]; }); });
+// Calls f(bits, lanes) with constants: a block has so many of a chunk's 16 sums, and so 16 blocks
+// have as many chunks.
+template <class F>
+void with_blocks(const WeightRows& w, const DecodeShape& shape, F f) {
+  with_bits(w.bits, [&](auto bits) {
+    constexpr int kInputs = kChunkInputs<bits()> / kLanes16;
+    if (shape.block == 64) return f(bits, std::integral_constant<int, 64 / kInputs>());
+    return f(bits, std::integral_constant<int, 32 / kInputs>());
+  });
 }
 
-template <int M, int kBits>
-void decode_rows(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape, int n_begin,
-                 int n_end, const float* bias, float* y, int64_t y_stride) {
-  const auto columns = [&](int n, auto count) {
-    float sums[M][count()];
-    decode_tile<M, count(), kBits>(rows, w, shape, n, sums);
-    write_tile<M, count()>(sums, bias ? bias + n : nullptr, y + n, y_stride);
+// The products of M rows, from input `at` on, with a column's weights of 16 blocks, or of the
+// `left` inputs that are left.
+template <int M, int kBits, int kPerBlock>
+void block_products(const DecodeRow* rows, int at, const uint8_t* packed, int left,
+                    Vec16 products[M]) {
+  constexpr int kInputs = kChunkInputs<kBits>;
+  const int8_t* x[M];
+  unrolled<M>([&](auto m) { x[m] = rows[m].bytes + at; });
+  Ints dots[M][kPerBlock];
+  const auto step = [&](auto c, auto count) {
+    Chunk<kBits> chunk;
+    chunk.load(packed + c * (kInputs * kBits / 8), count);
+    unrolled<M>([&](auto m) { dots[m][c] = chunk.dots(x[m] + c * kInputs); });
   };
-  // What a tile holds must fit the registers.
-  constexpr int kTile = M > 2 ? 2 : 4;
-  int n = n_begin;
-  for (; n + kTile <= n_end; n += kTile) columns(n, std::integral_constant<int, kTile>());
-  for (; n < n_end; ++n) columns(n, std::integral_constant<int, 1>());
+  constexpr auto kWhole = std::integral_constant<int, kInputs>();
+  if (left >= kPerBlock * kInputs) {
+    unrolled<kPerBlock>([&](auto c) { step(c, kWhole); });
+  } else {
+    unrolled<kPerBlock>([&](auto c) {
+      const int rest = left - c * kInputs;
+      if (rest >= kInputs) return step(c, kWhole);
+      if (rest > 0) step(c, std::min(rest, kInputs));
+    });
+  }
+  unrolled<M>([&](auto m) { products[m] = Bytes::block_sums<kPerBlock>(dots[m]); });
+}
+
+template <int M, int kBits, int kPerBlock>
+void decode_column(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape, int column,
+                   float out[M]) {
+  const size_t group = static_cast<size_t>(column) * static_cast<size_t>(shape.groups);
+  const uint8_t* packed = packed_row(w, column);
+  Vec16 sums[M];
+  unrolled<M>([&](auto m) { sums[m] = Vec16::zero(); });
+  for (int first = 0; first < shape.blocks; first += kLanes16) {
+    const Vec16 scales = block_values(w, w.scales, group, first, shape);
+    const Vec16 biases = block_values(w, w.biases, group, first, shape);
+    const int at = first * shape.block;
+    Vec16 products[M];
+    block_products<M, kBits, kPerBlock>(rows, at, packed, w.k - at, products);
+    packed += kPerBlock * kChunkInputs<kBits> * kBits / 8;
+    unrolled<M>([&](auto m) {
+      const Vec16 scale = scales * Vec16::load(rows[m].scales + first);
+      sums[m] = Vec16::fma(products[m], scale, sums[m]);
+      sums[m] = Vec16::fma(biases, Vec16::load(rows[m].sums + first), sums[m]);
+    });
+  }
+  unrolled<M>([&](auto m) { out[m] = sums[m].sum(); });
+}
+
+template <int M, int kBits, int kPerBlock>
+void decode_columns(const DecodeRow* rows, const WeightRows& w, const DecodeShape& shape,
+                    int n_begin, int n_end, const float* bias, float* y, int64_t y_stride) {
+  for (int n = n_begin; n < n_end; ++n) {
+    float sums[M];
+    decode_column<M, kBits, kPerBlock>(rows, w, shape, n, sums);
+    for (int m = 0; m < M; ++m) y[m * y_stride + n] = bias ? sums[m] + bias[n] : sums[m];
+  }
 }
 
 void decode_product(const std::byte* x, int m_count, const WeightRows& w, int n_begin, int n_end,
@@ -236,33 +256,20 @@ void decode_product(const std::byte* x, int m_count, const WeightRows& w, int n_
   const DecodeShape shape(w);
   const size_t stride = shape.row_bytes();
   constexpr int kColumns = 16;  // stay in the first-level cache while all rows pass
-  with_bits(w.bits, [&](auto bits) {
+  with_blocks(w, shape, [&](auto bits, auto per_block) {
     for (int n = n_begin; n < n_end; n += kColumns) {
       const int end = std::min(n + kColumns, n_end);
-      for (int m = 0; m < m_count;) {
-        const std::byte* row = x + static_cast<size_t>(m) * stride;
-        const auto pass = [&](auto count) {
-          const DecodeRow rows[4] = {{row, shape},
-                                     {row + (count() > 1 ? stride : 0), shape},
-                                     {row + (count() > 2 ? 2 * stride : 0), shape},
-                                     {row + (count() > 3 ? 3 * stride : 0), shape}};
-          decode_rows<count(), bits()>(rows, w, shape, n, end, bias, y + m * y_stride, y_stride);
-          m += count();
-        };
-        switch (m_count - m) {
-          case 1:
-            pass(std::integral_constant<int, 1>());
-            break;
-          case 2:
-            pass(std::integral_constant<int, 2>());
-            break;
-          case 3:
-            pass(std::integral_constant<int, 3>());
-            break;
-          default:
-            pass(std::integral_constant<int, 4>());
-        }
-      }
+      int m = 0;
+      const auto pass = [&](auto count) {
+        DecodeRow rows[count()];
+        for (int i = 0; i < count; ++i) rows[i] = {x + static_cast<size_t>(m + i) * stride, shape};
+        decode_columns<count(), bits(), per_block()>(rows, w, shape, n, end, bias, y + m * y_stride,
+                                                     y_stride);
+        m += count;
+      };
+      while (m_count - m >= 3) pass(std::integral_constant<int, 3>());
+      if (m_count - m == 2) pass(std::integral_constant<int, 2>());
+      if (m_count - m == 1) pass(std::integral_constant<int, 1>());
     }
   });
 }

@@ -1,5 +1,9 @@
 // Part of scalar.cpp: the bytes that decode_body.h works on, as arrays.
 
+struct Ints {
+  int lane[kLanes16] = {};
+};
+
 struct Bytes {
   uint8_t value[64];
 
@@ -27,23 +31,33 @@ struct Bytes {
     return bytes;
   }
   static void prefetch(const uint8_t*) {}
+  static void prefetch_beside(const uint16_t*) {}
 
   static int four(const Bytes& b, const int8_t* x, int i) {
     int sum = 0;
     for (int j = 4 * i; j < 4 * i + 4; ++j) sum += b.value[j] * x[j];
     return sum;
   }
-  template <class Sum>
-  static Vec16 each(Sum sum) {
-    const auto half = [&](int first) {
-      return Vec::make([&](int i) { return static_cast<float>(sum(first + i)); });
-    };
-    return {half(0), half(kLanes)};
+  static Ints dots(const Bytes& a, const int8_t* x, const Bytes& b, const int8_t* y) {
+    Ints sums;
+    for (int i = 0; i < kLanes16; ++i) sums.lane[i] = four(a, x, i) + four(b, y, i);
+    return sums;
   }
-  static Vec16 dots(const Bytes& a, const int8_t* x, const Bytes& b, const int8_t* y) {
-    return each([&](int i) { return four(a, x, i) + four(b, y, i); });
+  static Ints dots(const Bytes& b, const int8_t* x) {
+    Ints sums;
+    for (int i = 0; i < kLanes16; ++i) sums.lane[i] = four(b, x, i);
+    return sums;
   }
-  static Vec16 dots(const Bytes& b, const int8_t* x) {
-    return each([&](int i) { return four(b, x, i); });
+  template <int kPerBlock>
+  static Vec16 block_sums(const Ints* chunks) {
+    float sums[kLanes16];
+    for (int b = 0; b < kLanes16; ++b) {
+      int sum = 0;
+      for (int i = b * kPerBlock; i < (b + 1) * kPerBlock; ++i) {
+        sum += chunks[i / kLanes16].lane[i % kLanes16];
+      }
+      sums[b] = static_cast<float>(sum);
+    }
+    return Vec16::load(sums);
   }
 };

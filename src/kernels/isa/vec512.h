@@ -46,15 +46,6 @@ struct Vec16 {
     const __m256i halves = _mm256_maskz_loadu_epi16(mask(n), p);
     return dtype == Float::kF16 ? Vec16{_mm512_cvtph_ps(halves)} : widen(halves);
   }
-  static __m512i spread_start(int per) {
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const int shift = per == 16 ? 4 : per == 8 ? 3 : 2;
-    return _mm512_srl_epi32(lane, _mm_cvtsi32_si128(shift));
-  }
-  static __m512i spread_next(__m512i s, int lanes) {
-    return _mm512_add_epi32(s, _mm512_set1_epi32(lanes));
-  }
-  Vec16 spread(__m512i s) const { return {_mm512_permutexvar_ps(s, v)}; }
   // Lane i + lane i + 8.
   Vec folded() const {
     return {_mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1))};

@@ -60,21 +60,6 @@ struct Vec16 {
     if (dtype == Float::kBF16) return load(all);
     return {Vec::load_f16(all), Vec::load_f16(all + kLanes)};
   }
-  struct Spread {
-    int first;
-    int per;
-  };
-  static Spread spread_start(int per) { return {0, per}; }
-  static Spread spread_next(Spread s, int lanes) { return {s.first + lanes, s.per}; }
-  Vec16 spread(Spread s) const {
-    float lanes[kLanes16];
-    store(lanes);
-    const float* from = lanes + s.first;
-    if (s.per >= kLanes) return {Vec::set1(from[0]), Vec::set1(from[kLanes / s.per])};
-    float spread[kLanes16];
-    for (int i = 0; i < kLanes16; ++i) spread[i] = from[i / s.per];
-    return load(spread);
-  }
   float sum() const { return (low + high).sum(); }
   static void sums(const Vec16* w, float* out) {
     const Vec halves[4] = {w[0].low, w[0].high, w[1].low, w[1].high};
