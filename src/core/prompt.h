@@ -14,11 +14,19 @@ namespace fovea {
 
 enum class MediaKind { kImage };
 
-// One medium of the prompt. Its features replace the embeddings of tokens [begin, begin + count).
-struct MediaSpan {
-  MediaKind kind = MediaKind::kImage;
+// Tokens [begin, begin + count) of a prompt.
+struct TokenRun {
   int begin = 0;
   int count = 0;
+  bool operator==(const TokenRun&) const = default;
+};
+
+// One medium of the prompt. Its features replace the embeddings of its tokens.
+struct MediaSpan {
+  MediaKind kind = MediaKind::kImage;
+  int begin = 0;                            // of its tokens the first,
+  int count = 0;                            // and how many there are
+  std::vector<TokenRun> runs;               // where they do not all stand together, in order
   HostTensor pixels;                        // as the family's image processor gives it
   std::array<int, 3> grid_thw = {0, 0, 0};  // patches in time, height, width; zeros where unused
   Size original;                            // of the file, upright

@@ -16,6 +16,10 @@ mx::array media_features(const Model& model, const MediaSpan& span) {
   return features;
 }
 
+std::vector<TokenRun> token_runs(const MediaSpan& span) {
+  return span.runs.empty() ? std::vector<TokenRun>{{span.begin, span.count}} : span.runs;
+}
+
 mx::array media_pixels(const Prompt& prompt) {
   std::vector<mx::array> parts;
   for (const auto& span : prompt.media) {
@@ -56,10 +60,15 @@ mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink
       parts.push_back(model.embed_tokens(tokens.subspan(begin, static_cast<size_t>(end - at))));
   };
   for (const auto& span : prompt.media) {
-    text_until(span.begin);
-    all_features.push_back(media_features(model, span));
-    parts.push_back(all_features.back());
-    at = span.begin + span.count;
+    const auto features = media_features(model, span);
+    all_features.push_back(features);
+    int taken = 0;
+    for (const auto& [begin, count] : token_runs(span)) {
+      text_until(begin);
+      parts.push_back(mx::slice(features, {taken, 0}, {taken + count, features.shape(1)}));
+      taken += count;
+      at = begin + count;
+    }
   }
   text_until(static_cast<int>(tokens.size()));
   auto embeds = mx::concatenate(parts, 0);

@@ -13,10 +13,14 @@
 
 namespace fovea::processors {
 
+// A family that tells a picture's parts in words gives `markup`: the text that stands for the
+// picture in the rendered prompt, with the image token in it `tokens` times. Without, the image
+// token is repeated.
 struct ProcessedImage {
   HostTensor pixels;                        // family layout, see each implementation
   std::array<int, 3> grid_thw = {0, 0, 0};  // patches; zeros where the family has no grid
   int tokens = 0;                           // placeholders that the picture takes in the prompt
+  std::string markup;                       // the text with them in it, or empty
   Size used;                                // pixels after resizing
 };
 

@@ -10,12 +10,13 @@
 namespace fovea::processors {
 namespace {
 
-// How a family marks a picture: the key of config.json that holds the token's id, and the token's
-// text for a config without it.
+// How a family marks a picture: the key of config.json that holds the token's id, the token's text
+// for a config without it, and whether pictures that no part names stand before a message's text.
 struct Format {
   std::string_view model_type;
   std::string_view image_token_key;
   std::string_view image_token;
+  bool images_first = false;
 };
 
 // Content is a list of entries for these, a string for every other type.
@@ -43,12 +44,16 @@ JsonObject text_entry(const std::string& text) {
   return entry;
 }
 
-JsonArray content_list(const Message& message, int further_images) {
+JsonArray content_list(const Message& message, int further_images, bool images_first) {
   JsonArray list;
+  const auto add_further = [&] {
+    for (int i = 0; i < further_images; ++i) list.push(image_entry());
+  };
+  if (images_first) add_further();
   for (const auto& part : message.parts) {
     list.push(part.kind == Part::Kind::kImage ? image_entry() : text_entry(part.text));
   }
-  for (int i = 0; i < further_images; ++i) list.push(image_entry());
+  if (!images_first) add_further();
   return list;
 }
 
@@ -91,6 +96,16 @@ std::vector<int> picture_order(const ChatRequest& request) {
   return order;
 }
 
+// The next tokens of a picture.
+void add_run(MediaSpan& span, TokenRun run) {
+  if (span.runs.empty()) span.begin = run.begin;
+  if (!span.runs.empty() && span.runs.back().begin + span.runs.back().count == run.begin) {
+    span.runs.back().count += run.count;
+  } else {
+    span.runs.push_back(run);
+  }
+}
+
 }  // namespace
 
 Processor::Processor(const Checkpoint& checkpoint)
@@ -99,6 +114,7 @@ Processor::Processor(const Checkpoint& checkpoint)
       template_(ChatTemplate::load(checkpoint)) {
   const Format* format = find_format(model_type_);
   if (!format) return;
+  images_first_ = format->images_first;
   image_processor_ = load_image_processor(checkpoint);
   const Json id = checkpoint.config[format->image_token_key];
   if (!id.is_null()) image_token_id_ = id.as_int32();
@@ -122,7 +138,7 @@ Json Processor::template_context(const ChatRequest& request) const {
     JsonObject entry;
     entry.set("role", message.role);
     if (image_processor_) {
-      entry.set("content", content_list(message, i == last_user ? unplaced : 0));
+      entry.set("content", content_list(message, i == last_user ? unplaced : 0, images_first_));
     } else {
       entry.set("content", content_text(message));
     }
@@ -138,13 +154,13 @@ Json Processor::template_context(const ChatRequest& request) const {
   return context.freeze("messages");
 }
 
-std::vector<MediaSpan> Processor::process_pictures(const ChatRequest& request) const {
+std::vector<Processor::Picture> Processor::process_pictures(const ChatRequest& request) const {
   if (!request.images.empty() && !image_processor_) {
     fail(ErrorKind::kInvalidArgument,
          "[model] expected text only because '{}' takes no pictures but got {}", model_type_,
          request.images.size());
   }
-  std::vector<MediaSpan> spans;
+  std::vector<Picture> pictures;
   for (const int index : picture_order(request)) {
     const MediaBytes& media = request.images[static_cast<size_t>(index)];
     Image image = decode_image(media);
@@ -158,9 +174,9 @@ std::vector<MediaSpan> Processor::process_pictures(const ChatRequest& request) c
     span.pixels = std::move(processed.pixels);
     span.grid_thw = processed.grid_thw;
     span.used = processed.used;
-    spans.push_back(std::move(span));
+    pictures.push_back({std::move(span), std::move(processed.markup)});
   }
-  return spans;
+  return pictures;
 }
 
 std::vector<int32_t> tokenize(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
@@ -170,33 +186,71 @@ std::vector<int32_t> tokenize(const Tokenizer& tokenizer, const ChatTemplate& ch
   return tokenizer.encode(rendered, !has_bos);
 }
 
-Prompt Processor::expand(std::string rendered, std::vector<MediaSpan> pictures) const {
-  Prompt prompt;
-  const auto ids = tokenize(*tokenizer_, template_, rendered);
-  const auto found = std::count(ids.begin(), ids.end(), image_token_id_);
-  if (image_processor_ && found > static_cast<int64_t>(pictures.size())) {
+void Processor::require_placeholders(int64_t found, size_t pictures) const {
+  const auto wanted = static_cast<int64_t>(pictures);
+  if (found > wanted) {
     fail(ErrorKind::kInvalidArgument,
          "[prompt] expected text without the picture token '{}' but got it {} times for {} "
          "pictures",
-         tokenizer_->id_to_token(image_token_id_), found, pictures.size());
+         tokenizer_->id_to_token(image_token_id_), found, pictures);
   }
-  if (image_processor_ && found != static_cast<int64_t>(pictures.size())) {
+  if (found < wanted) {
     fail(ErrorKind::kInvalidArgument,
          "[prompt] expected a placeholder for each of {} pictures but the rendered prompt has {}",
-         pictures.size(), found);
+         pictures, found);
+  }
+}
+
+// The rendered prompt with each picture's markup in the place of its token.
+std::string Processor::with_markup(const std::string& rendered,
+                                   const std::vector<Picture>& pictures) const {
+  const bool any = std::any_of(pictures.begin(), pictures.end(),
+                               [](const Picture& picture) { return !picture.markup.empty(); });
+  if (!any) return rendered;
+  const std::string token = tokenizer_->id_to_token(image_token_id_);
+  std::string text;
+  size_t found = 0;
+  size_t from = 0;
+  for (;;) {
+    const size_t at = token.empty() ? std::string::npos : rendered.find(token, from);
+    if (at == std::string::npos) break;
+    if (found < pictures.size()) {
+      text += rendered.substr(from, at - from) + pictures[found].markup;
+    }
+    ++found;
+    from = at + token.size();
+  }
+  require_placeholders(static_cast<int64_t>(found), pictures.size());
+  return text + rendered.substr(from);
+}
+
+Prompt Processor::expand(std::string rendered, std::vector<Picture> pictures) const {
+  Prompt prompt;
+  const auto ids = tokenize(*tokenizer_, template_, with_markup(rendered, pictures));
+  if (image_processor_) {
+    // Markup repeats the token already, which is checked as if it did not.
+    int64_t found = std::count(ids.begin(), ids.end(), image_token_id_);
+    for (const auto& [span, markup] : pictures) found -= markup.empty() ? 0 : span.count - 1;
+    require_placeholders(found, pictures.size());
   }
   size_t next = 0;
+  int placed = 0;  // tokens of the picture that is next
   for (const int32_t id : ids) {
-    if (!image_processor_ || id != image_token_id_) {
-      prompt.tokens.push_back(id);
-      continue;
+    int count = 1;
+    if (image_processor_ && id == image_token_id_) {
+      auto& [span, markup] = pictures[next];
+      if (markup.empty()) count = span.count;
+      add_run(span, {static_cast<int>(prompt.tokens.size()), count});
+      placed += count;
+      if (placed == span.count) ++next, placed = 0;
     }
-    MediaSpan& span = pictures[next++];
-    span.begin = static_cast<int>(prompt.tokens.size());
-    prompt.tokens.insert(prompt.tokens.end(), static_cast<size_t>(span.count), id);
+    prompt.tokens.insert(prompt.tokens.end(), static_cast<size_t>(count), id);
+  }
+  for (auto& [span, markup] : pictures) {
+    if (span.runs.size() == 1) span.runs.clear();
+    prompt.media.push_back(std::move(span));
   }
   prompt.text = std::move(rendered);
-  prompt.media = std::move(pictures);
   return prompt;
 }
 

@@ -37,10 +37,17 @@ class Processor {
   Json template_context(const ChatRequest& request) const;
 
  private:
-  Prompt expand(std::string rendered, std::vector<MediaSpan> pictures) const;
-  std::vector<MediaSpan> process_pictures(const ChatRequest& request) const;
+  struct Picture {
+    MediaSpan span;
+    std::string markup;  // see ProcessedImage
+  };
+  std::vector<Picture> process_pictures(const ChatRequest& request) const;
+  Prompt expand(std::string rendered, std::vector<Picture> pictures) const;
+  std::string with_markup(const std::string& rendered, const std::vector<Picture>& pictures) const;
+  void require_placeholders(int64_t found, size_t pictures) const;
 
   std::string model_type_;
+  bool images_first_ = false;
   std::shared_ptr<const Tokenizer> tokenizer_;
   ChatTemplate template_;
   std::unique_ptr<ImageProcessor> image_processor_;  // null: text only
