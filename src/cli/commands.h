@@ -10,6 +10,7 @@ namespace fovea::cli {
 
 void add_doctor_command(CLI::App& program);
 void add_generate_command(CLI::App& program);
+void add_models_command(CLI::App& program);
 void add_prompt_command(CLI::App& program);
 void add_synth_command(CLI::App& program);
 

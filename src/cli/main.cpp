@@ -58,6 +58,7 @@ int run(int argc, char** argv) {
   program.require_subcommand(1);
   fovea::cli::add_doctor_command(program);
   fovea::cli::add_generate_command(program);
+  fovea::cli::add_models_command(program);
   fovea::cli::add_prompt_command(program);
   fovea::cli::add_synth_command(program);
   try {

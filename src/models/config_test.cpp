@@ -41,6 +41,16 @@ TEST(Config, ReadsTheReleasedLlava) {
   EXPECT_EQ(read_text_limits(checkpoint).context_length, 4096);
 }
 
+TEST(Registry, TellsOfEveryFamilyWhatItIsMadeOf) {
+  std::string last;
+  for (const auto& card : supported_families()) {
+    EXPECT_LT(last, card.model_type) << "sorted by name";
+    EXPECT_FALSE(card.parts.empty() || card.media.empty() || card.layouts.empty())
+        << card.model_type;
+    last = card.model_type;
+  }
+}
+
 TEST(Config, FillsInEachTypesDefaults) {
   const auto qwen2 = read_text("{}", "qwen2");
   EXPECT_EQ(qwen2.vocab_size, 151936);

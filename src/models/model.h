@@ -122,4 +122,13 @@ TextLimits read_text_limits(const Checkpoint& checkpoint);
 // The families that this build knows, sorted by name.
 std::vector<std::string> supported_model_types();
 
+// What people are told of a family.
+struct FamilyCard {
+  std::string model_type;
+  std::string parts;    // tower, connector and decoder
+  std::string media;    // what a request may hold beside text
+  std::string layouts;  // whose names and shapes of tensors are read
+};
+std::vector<FamilyCard> supported_families();
+
 }  // namespace fovea::models

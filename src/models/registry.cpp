@@ -16,15 +16,19 @@ struct Row {
   const char* model_type;
   text::DecoderConfig (*decoder_config)(const Checkpoint&);
   std::unique_ptr<Model> (*make)(const Checkpoint&);
+  const char* parts = "";
+  const char* media = "pictures";
+  const char* layouts = "Hugging Face, MLX";
 };
 
 // One row a family, sorted by name.
 constexpr std::array kFamilies = {
-    Row{"llama", text_only_decoder_config, make_text_only},
-    Row{"llava", llava_decoder_config, make_llava},
-    Row{"mistral", text_only_decoder_config, make_text_only},
-    Row{"qwen2", text_only_decoder_config, make_text_only},
-    Row{"qwen2_vl", qwen2_vl_decoder_config, make_qwen2_vl},
+    Row{"llama", text_only_decoder_config, make_text_only, "llama", "none"},
+    Row{"llava", llava_decoder_config, make_llava, "CLIP or SigLIP; MLP; llama, mistral or qwen2"},
+    Row{"mistral", text_only_decoder_config, make_text_only, "mistral", "none"},
+    Row{"qwen2", text_only_decoder_config, make_text_only, "qwen2", "none"},
+    Row{"qwen2_vl", qwen2_vl_decoder_config, make_qwen2_vl,
+        "2-D rotary ViT; 2x2 merger MLP; qwen2 with M-RoPE"},
 };
 
 const Row& row_of(const Checkpoint& checkpoint) {
@@ -48,6 +52,14 @@ std::vector<std::string> supported_model_types() {
   std::vector<std::string> types;
   for (const auto& row : kFamilies) types.emplace_back(row.model_type);
   return types;
+}
+
+std::vector<FamilyCard> supported_families() {
+  std::vector<FamilyCard> cards;
+  for (const auto& row : kFamilies) {
+    cards.push_back({row.model_type, row.parts, row.media, row.layouts});
+  }
+  return cards;
 }
 
 std::unique_ptr<Model> build_model(const Checkpoint& checkpoint) {

@@ -395,7 +395,7 @@ TEST(BadInput, FlagsOutOfRange) {
   refused({"--dance"}, "[generate] expected flags that --help lists but got '--dance'");
   expect_refused({"generate"}, "--prompt or --image");
   expect_refused({"prompt"}, "[prompt] expected --messages but got none");
-  expect_refused({"dance"}, "[fovea] expected a subcommand (doctor, generate, prompt");
+  expect_refused({"dance"}, "[fovea] expected a subcommand (doctor, generate, models, prompt");
   expect_refused({"dance"}, "but got 'dance'");
   expect_refused(std::vector<std::string>(), "but got none");
 }
@@ -634,6 +634,14 @@ TEST(Prompt, NeedsNoWeightsAndPassesEverythingOn) {
   EXPECT_EQ(outcome.out, "Hi|clock|False");
   const Outcome whole = fovea({"prompt", "--messages", file.string(), "--model", qwen()});
   EXPECT_EQ(whole.out.find("<|im_start|>assistant"), std::string::npos);
+}
+
+TEST(Models, ListsEveryFamilyWithItsPartsMediaAndLayouts) {
+  const Outcome outcome = fovea({"models", "--supported"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("model_type  parts"));
+  EXPECT_THAT(outcome.out, ::testing::ContainsRegex("llava +CLIP or SigLIP; MLP; .* pictures"));
+  EXPECT_THAT(outcome.out, ::testing::ContainsRegex("mistral +mistral +none +Hugging Face, MLX"));
 }
 
 TEST(Doctor, SaysWhichInstructionSetWasChosenAndWhy) {
