@@ -32,9 +32,10 @@ VitAttention::VitAttention(int dim, int heads)
       v_proj_(dim, dim, nn::Linear::Bias::kPresent),
       out_proj_(dim, dim, nn::Linear::Bias::kPresent) {}
 
-mx::array VitAttention::operator()(const mx::array& x_PD, const mx::array& residual_PD) const {
+mx::array VitAttention::operator()(const mx::array& x_PD, const std::vector<int>& cu_seqlens,
+                                   const mx::array& residual_PD) const {
   const auto mixed = attend_within(q_proj_(x_PD), k_proj_(x_PD), v_proj_(x_PD), heads_, nullptr,
-                                   {0, x_PD.shape(0)}, q_proj_.dtype());
+                                   cu_seqlens, q_proj_.dtype());
   return out_proj_(mixed, {.residual = residual_PD});
 }
 
@@ -51,8 +52,8 @@ VitBlock::VitBlock(int dim, int hidden, int heads, float eps, kernels::Gelu gelu
       layer_norm2_(dim, eps),
       mlp_(dim, hidden, dim, gelu) {}
 
-mx::array VitBlock::operator()(const mx::array& x_PD) const {
-  const auto h_PD = self_attn_(layer_norm1_(x_PD), x_PD);
+mx::array VitBlock::operator()(const mx::array& x_PD, const std::vector<int>& cu_seqlens) const {
+  const auto h_PD = self_attn_(layer_norm1_(x_PD), cu_seqlens, x_PD);
   return mlp_(layer_norm2_(h_PD), h_PD);
 }
 

@@ -14,12 +14,14 @@ namespace fovea::models::vision {
 
 namespace mx = mlx::core;
 
-// Attention with q, k and v apart, as CLIP and SigLIP have it.
+// Attention with q, k and v apart, as CLIP and SigLIP have it. Rows see those of their own segment:
+// `cu_seqlens` has where each begins, and the end.
 class VitAttention : public nn::Module {
  public:
   VitAttention(int dim, int heads);
   // With the residual added.
-  mx::array operator()(const mx::array& x_PD, const mx::array& residual_PD) const;
+  mx::array operator()(const mx::array& x_PD, const std::vector<int>& cu_seqlens,
+                       const mx::array& residual_PD) const;
   void visit(nn::Visitor& visitor) override;
 
  private:
@@ -33,7 +35,7 @@ class VitAttention : public nn::Module {
 class VitBlock : public nn::Module {
  public:
   VitBlock(int dim, int hidden, int heads, float eps, kernels::Gelu gelu);
-  mx::array operator()(const mx::array& x_PD) const;
+  mx::array operator()(const mx::array& x_PD, const std::vector<int>& cu_seqlens) const;
   void visit(nn::Visitor& visitor) override;
 
  private:

@@ -22,15 +22,17 @@ int row_count(const VitConfig& c) {
   return patches_per_side(c) * patches_per_side(c) + (c.has_class_row ? 1 : 0);
 }
 
-// [1, C, H, W] -> rows of C * patch * patch values, in the order of the convolution's weight.
+// [B, C, H, W] -> [B * N, C * patch * patch], in the order of the convolution's weight.
 mx::array unfold(const HostTensor& pixels, const VitConfig& c) {
   const int side = patches_per_side(c);
   const int p = c.patch_size;
-  const mx::array image(pixels.data.data(), {c.num_channels, c.image_size, c.image_size},
+  const int b = pixels.shape[0];
+  const mx::array image(pixels.data.data(), {b, c.num_channels, c.image_size, c.image_size},
                         mx::float32);
-  const auto used = mx::slice(image, {0, 0, 0}, {c.num_channels, side * p, side * p});
-  const auto blocks = mx::reshape(used, {c.num_channels, side, p, side, p});
-  return mx::reshape(mx::transpose(blocks, {1, 3, 0, 2, 4}), {side * side, c.num_channels * p * p});
+  const auto used = mx::slice(image, {0, 0, 0, 0}, {b, c.num_channels, side * p, side * p});
+  const auto blocks = mx::reshape(used, {b, c.num_channels, side, p, side, p});
+  return mx::reshape(mx::transpose(blocks, {0, 2, 4, 1, 3, 5}),
+                     {b * side * side, c.num_channels * p * p});
 }
 
 // What a tower's model_type says of it, and what holds where vision_config is silent: the defaults
@@ -96,26 +98,32 @@ Vit::Vit(const VitConfig& c)
 }
 
 mx::array Vit::embed(const HostTensor& pixels) const {
-  auto x_PD = patch_embedding_(unfold(pixels, config_));
+  const int b = pixels.shape[0];
+  const auto patches = patch_embedding_(unfold(pixels, config_));
+  auto x_BPD = mx::reshape(patches, {b, patches.shape(0) / b, config_.hidden_size});
   if (config_.has_class_row) {
-    const auto first = mx::astype(mx::reshape(class_embedding_, {1, -1}), mx::float32);
-    x_PD = mx::concatenate({first, x_PD}, 0);
+    const auto first = mx::astype(class_embedding_, mx::float32);
+    x_BPD = mx::concatenate({mx::broadcast_to(first, {b, 1, config_.hidden_size}), x_BPD}, 1);
   }
-  x_PD = mx::add(x_PD, position_embedding_.all());
-  return config_.has_class_row ? pre_layrnorm_(x_PD) : x_PD;
+  x_BPD = mx::add(x_BPD, position_embedding_.all());
+  const auto rows = mx::reshape(x_BPD, {b * x_BPD.shape(1), config_.hidden_size});
+  return config_.has_class_row ? pre_layrnorm_(rows) : rows;
 }
 
 std::vector<mx::array> Vit::forward(const HostTensor& pixels,
                                     const std::vector<int>& layers) const {
-  const std::vector<int> expected = {1, config_.num_channels, config_.image_size,
+  const int count = pixels.shape.empty() ? 0 : pixels.shape[0];
+  const std::vector<int> expected = {std::max(count, 1), config_.num_channels, config_.image_size,
                                      config_.image_size};
   if (pixels.shape != expected) {
     fail(ErrorKind::kInvalidData, "[vision] expected pixels {} but got {}", expected, pixels.shape);
   }
+  std::vector<int> cu_seqlens;
+  for (int i = 0; i <= count; ++i) cu_seqlens.push_back(i * rows_per_picture());
   std::vector<mx::array> states = {embed(pixels)};
   const int deepest = *std::max_element(layers.begin(), layers.end());
   for (int i = 0; i < deepest; ++i) {
-    states.push_back(layers_[static_cast<size_t>(i)](states.back()));
+    states.push_back(layers_[static_cast<size_t>(i)](states.back(), cu_seqlens));
   }
   std::vector<mx::array> wanted;
   for (const int layer : layers) wanted.push_back(states[static_cast<size_t>(layer)]);

@@ -1,7 +1,7 @@
 // The vision transformers of CLIP and SigLIP: patches as a product, learned positions, pre-norm
 // blocks. Sources: Hugging Face modeling_clip, modeling_siglip. Engine thread only.
 //
-// Legend: P rows (class row and patches), D width, N patches.
+// Legend: B pictures, P rows of one (class row and patches), D width, N patches.
 #pragma once
 
 #include <vector>
@@ -33,10 +33,11 @@ class Vit : public nn::Module {
  public:
   explicit Vit(const VitConfig& config);
 
-  // pixels [1, C, H, W] with H == W == image_size. Returns the hidden states [P, D] after each
+  // pixels [B, C, H, W] with H == W == image_size. Returns the hidden states [B * P, D] after each
   // wanted layer: 0 is the embeddings, num_hidden_layers (or -1) the last block.
   std::vector<mx::array> forward(const HostTensor& pixels, const std::vector<int>& layers) const;
   const VitConfig& config() const { return config_; }
+  int rows_per_picture() const { return position_embedding_.out_size(); }
   void visit(nn::Visitor& visitor) override;
 
  private:
