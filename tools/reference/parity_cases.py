@@ -95,12 +95,7 @@ class Reference:
     def stages(self, ids, pixels, mask, extra):
         """Embeddings, then the language model layer by layer: the path that generate() takes."""
         features = []
-        module = (
-            self.model.vision_tower.merger
-            if hasattr(self.model.vision_tower, "merger")
-            else self.model.multi_modal_projector
-        )
-        with recording(type(module), features):
+        with recording(type(connector_of(self.model)), features):
             embedded = self.model.get_input_embeddings(ids, pixels, mask=mask, **extra)
         language_model = self.model.language_model
         keywords = {
@@ -109,7 +104,7 @@ class Reference:
             if getattr(embedded, name) is not None
         }
         hidden = []
-        with recording(type(language_model.model.layers[0]), hidden):
+        with recording(type(body_of(language_model).layers[0]), hidden):
             logits = language_model(
                 ids,
                 inputs_embeds=embedded.inputs_embeds,
@@ -129,7 +124,7 @@ class Reference:
                 positions.reshape(-1, ids.shape[1]), (3, ids.shape[1])
             )
         if pixels is not None:
-            found["pixel_values"] = pixels
+            found["pixel_values"] = pixels[0] if pixels.ndim == 5 else pixels
             found["image_features"] = features[0].reshape(-1, features[0].shape[-1])
         if "image_grid_thw" in extra:
             found["image_grid_thw"] = extra["image_grid_thw"]
@@ -228,8 +223,9 @@ def is_float(value):
     return value.dtype == np.float32
 
 
-def best_question(references, ask, paths):
-    """The question whose greedy answer is the most clear-cut, so that rounding cannot turn it."""
+def best_question(references, ask, paths, enough):
+    """The question whose greedy answer is the most clear-cut, or the first that wins by `enough`, so
+    that rounding cannot turn it."""
     best = (0.03, None)
     tokenizer = references[0].processor.tokenizer
     plain_ids = set(range(len(tokenizer))) - set(tokenizer.added_tokens_decoder)
@@ -242,6 +238,8 @@ def best_question(references, ask, paths):
         agreed = all(other == tokens for other, _ in answers)
         if agreed and len(set(tokens)) >= 4 and set(tokens) <= plain_ids and margin > best[0]:
             best = (margin, messages)
+        if best[0] >= enough:
+            break
     if best[1] is None:
         raise SystemExit("no question gives a clear greedy answer: change the seed")
     return best
@@ -264,8 +262,9 @@ def greedy_tokens(reference, prompt, paths, inputs):
     return np.array(answers[0], np.int32)
 
 
-def write_case(folder, checkpoint, name, ask, pictures, seed):
-    """cases/<name>: the pictures, request.json, stages.safetensors and manifest.json."""
+def write_case(folder, checkpoint, name, ask, pictures, seed, brief=False, enough=np.inf):
+    """cases/<name>: the pictures, request.json, stages.safetensors and manifest.json. A brief one
+    has no hidden states."""
     case = folder / "cases" / name
     case.mkdir(parents=True)
     for file, picture in pictures.items():
@@ -275,7 +274,8 @@ def write_case(folder, checkpoint, name, ask, pictures, seed):
     reference = Reference(source)
     dtype = dtype_of(reference.model)
     precise = None if dtype == "float32" else Reference(source).as_float32()
-    margin, messages = best_question([reference] + [precise] * (precise is not None), ask, paths)
+    references = [reference] + [precise] * (precise is not None)
+    margin, messages = best_question(references, ask, paths, enough)
     request = {
         "checkpoint": f"../../checkpoints/{checkpoint}",
         "messages": messages,
@@ -291,8 +291,10 @@ def write_case(folder, checkpoint, name, ask, pictures, seed):
     if precise:
         exact = {key: value for key, value in precise.stages(*inputs).items() if is_float(value)}
         exact.pop("pixel_values", None)
-    if precise or name.endswith(ODD_SIZES):
+    if precise or brief or name.endswith(ODD_SIZES):
         found = without_hidden(found)
+    if brief:
+        exact = without_hidden(exact)
     stored = {**found, **{f"exact.{key}": value for key, value in exact.items()}}
     save_file(
         {key: np.ascontiguousarray(value) for key, value in stored.items()},
@@ -320,6 +322,19 @@ def without_hidden(stages):
     return {key: stages[key] for key in stages if not key.startswith(("hidden", "inputs_embeds"))}
 
 
+def connector_of(model):
+    """The module whose results are the features of all pictures."""
+    for name in ("connector", "multi_modal_projector"):
+        if hasattr(model, name):
+            return getattr(model, name)
+    return model.vision_tower.merger
+
+
+def body_of(language_model):
+    """What has the layers: some families have it at the root."""
+    return getattr(language_model, "model", language_model)
+
+
 def dtype_of(model):
-    text = model.language_model.model.layers[0].input_layernorm.weight
+    text = body_of(model.language_model).layers[0].input_layernorm.weight
     return str(text.dtype).replace("mlx.core.", "")
