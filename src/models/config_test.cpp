@@ -86,7 +86,7 @@ TEST(Config, ReadsVisionConfigsOfReleasedLlavas) {
   EXPECT_EQ(vision::read_vit_config(parse(R"({"model_type": "clip_vision_model"})")).patch_size,
             32);
   EXPECT_ERROR(vision::read_vit_config(parse(R"({"model_type": "vit"})")), ErrorKind::kUnsupported,
-               "clip_vision_model or siglip_vision_model but got 'vit'");
+               "clip_vision_model, siglip_vision_model, ");
 }
 
 // What fine-tunes of Qwen2-VL-7B write.

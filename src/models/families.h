@@ -9,6 +9,9 @@
 
 namespace fovea::models {
 
+text::DecoderConfig idefics3_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_idefics3(const Checkpoint& checkpoint);
+
 text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_llava(const Checkpoint& checkpoint);
 

@@ -23,12 +23,14 @@ struct Row {
 
 // One row a family, sorted by name.
 constexpr std::array kFamilies = {
+    Row{"idefics3", idefics3_decoder_config, make_idefics3, "SigLIP; pixel shuffle, linear; llama"},
     Row{"llama", text_only_decoder_config, make_text_only, "llama", "none"},
     Row{"llava", llava_decoder_config, make_llava, "CLIP or SigLIP; MLP; llama, mistral or qwen2"},
     Row{"mistral", text_only_decoder_config, make_text_only, "mistral", "none"},
     Row{"qwen2", text_only_decoder_config, make_text_only, "qwen2", "none"},
     Row{"qwen2_vl", qwen2_vl_decoder_config, make_qwen2_vl,
         "2-D rotary ViT; 2x2 merger MLP; qwen2 with M-RoPE"},
+    Row{"smolvlm", idefics3_decoder_config, make_idefics3, "SigLIP; pixel shuffle, linear; llama"},
 };
 
 const Row& row_of(const Checkpoint& checkpoint) {

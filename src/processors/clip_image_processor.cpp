@@ -120,12 +120,8 @@ class SquareImageProcessor : public ImageProcessor {
            name, used.size.width, used.size.height);
     }
     out.pixels.shape = {1, 3, used.size.height, used.size.width};
-    out.pixels.data.resize(used.rgb.size());
-    float* to = out.pixels.data.data();
-    const int count = used.size.width * used.size.height;
-    for (int channel = 0; channel < 3; ++channel, to += count) {
-      scale_.scale(channel, used.rgb.data(), count, to);
-    }
+    out.pixels.data.reserve(used.rgb.size());
+    append_planes(used, 0, 0, used.size, scale_, out.pixels.data);
     return out;
   }
 

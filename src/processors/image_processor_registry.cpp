@@ -14,8 +14,10 @@ struct Row {
 
 constexpr std::array kImageProcessors = {
     Row{"CLIPImageProcessor", make_clip_image_processor},
+    Row{"Idefics3ImageProcessor", make_idefics3_image_processor},
     Row{"Qwen2VLImageProcessor", make_qwen2_vl_image_processor},
     Row{"SiglipImageProcessor", make_siglip_image_processor},
+    Row{"SmolVLMImageProcessor", make_idefics3_image_processor},
 };
 
 // Older checkpoints say feature_extractor_type, newer ones end in "Fast".

@@ -254,6 +254,12 @@ TEST(ImageProcessor, RefusesOddConfigs) {
           R"({"image_processor_type": "CLIPImageProcessor", "image_std": [1, 0, 1]})",
           R"({"image_processor_type": "CLIPImageProcessor", "image_std": [1, 1, 1e-300]})",
           R"({"image_processor_type": "Qwen2VLImageProcessor", "rescale_factor": 1e300})",
+          R"({"image_processor_type": "Idefics3ImageProcessor", "size": {"longest_edge": 0}})",
+          R"({"image_processor_type": "Idefics3ImageProcessor",
+               "size": {"height": 0, "width": 9}})",
+          R"({"image_processor_type": "SmolVLMImageProcessor", "max_image_size": 512})",
+          R"({"image_processor_type": "SmolVLMImageProcessor",
+               "max_image_size": {"longest_edge": -1}})",
           R"({"image_processor_type": "SiglipImageProcessor", "rescale_factor": 1e38,
                "do_normalize": false})",
       }) {
@@ -261,6 +267,19 @@ TEST(ImageProcessor, RefusesOddConfigs) {
     EXPECT_ERROR(load_image_processor(checkpoint_with(Json::parse(text, "t"), folder)),
                  ErrorKind::kInvalidData, "[preprocessor_config.json] expected");
   }
+}
+
+// Tiles of a pixel would take more placeholders than a prompt can hold.
+TEST(ImageProcessor, RefusesTooManyTiles) {
+  const testing::TemporaryFolder folder;
+  const auto processor = load_image_processor(checkpoint_with(
+      Json::parse(R"({"image_processor_type": "Idefics3ImageProcessor", "do_resize": false,
+                      "max_image_size": {"longest_edge": 1}})",
+                  "t"),
+      folder));
+  EXPECT_NO_THROW(processor->process(formula_picture(40, 30), "p"));
+  EXPECT_ERROR(processor->process(formula_picture(1200, 400), "wide.png"), ErrorKind::kTooLarge,
+               "for 'wide.png' but got 1200x400 in tiles of 1");
 }
 
 TEST(ImageProcessor, HoldsItsLimits) {

@@ -46,4 +46,17 @@ PixelScale::PixelScale(const Json& config, const std::array<float, 3>& default_m
   }
 }
 
+void append_planes(const Image& image, int left, int top, Size size, const PixelScale& scale,
+                   std::vector<float>& to) {
+  const size_t begin = to.size();
+  to.resize(begin + size_t{3} * static_cast<size_t>(size.width) * static_cast<size_t>(size.height));
+  float* plane = to.data() + begin;
+  for (int channel = 0; channel < 3; ++channel) {
+    for (int y = top; y < top + size.height; ++y, plane += size.width) {
+      const uint8_t* row = image.rgb.data() + (int64_t{y} * image.size.width + left) * 3;
+      scale.scale(channel, row, size.width, plane);
+    }
+  }
+}
+
 }  // namespace fovea::processors

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <vector>
 
 #include "base/json.h"
 #include "core/image.h"
@@ -24,6 +25,10 @@ class PixelScale {
  private:
   std::array<std::array<float, 256>, 3> table_;
 };
+
+// The rectangle of `size` at (left, top), channel after channel.
+void append_planes(const Image& image, int left, int top, Size size, const PixelScale& scale,
+                   std::vector<float>& to);
 
 inline constexpr std::array<float, 3> kClipMean = {0.48145466f, 0.4578275f, 0.40821073f};
 inline constexpr std::array<float, 3> kClipStd = {0.26862954f, 0.26130258f, 0.27577711f};

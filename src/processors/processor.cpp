@@ -21,8 +21,10 @@ struct Format {
 
 // Content is a list of entries for these, a string for every other type.
 constexpr std::array kFormats = {
+    Format{"idefics3", "image_token_id", "<image>", true},
     Format{"llava", "image_token_index", "<image>"},
     Format{"qwen2_vl", "image_token_id", "<|image_pad|>"},
+    Format{"smolvlm", "image_token_id", "<image>", true},
 };
 
 const Format* find_format(const std::string& model_type) {

@@ -237,11 +237,10 @@ int marked_pictures(const Json& prompt) {
 
 TEST(Processor, BuildsMessagesAsMlxVlm) {
   int compared = 0;
-  for (const char* family : {"qwen2_vl", "llava"}) {
+  for (const char* family : {"qwen2_vl", "llava", "idefics3"}) {
     const Json fixture = read_fixture(fmt::format("messages/{}.json", family));
-    const std::string folder = family == std::string("llava") ? "clip-llama-hf-f32" : "hf-f32";
-    const Processor processor(open_checkpoint(
-        fixture_path(fmt::format("parity/{}/checkpoints/{}", family, folder)).string()));
+    const Processor processor(
+        open_checkpoint(fixture_path(fixture["checkpoint"].as_string()).string()));
     const Json cases = fixture["cases"];
     for (size_t i = 0; i < cases.size(); ++i) {
       const Json c = cases.at(i);

@@ -12,6 +12,7 @@ from mlx_vlm.models.qwen3_vl.processing_qwen3_vl import Qwen3VLImageProcessor
 from PIL import Image
 from safetensors.numpy import save_file
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -35,7 +36,29 @@ CLIP = {
     "resample": 3,
     **CLIP_STATISTICS,
 }
+IDEFICS3 = {
+    "image_processor_type": "Idefics3ImageProcessor",
+    "do_resize": True,
+    "do_image_splitting": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "resample": 1,
+    "size": {"longest_edge": 200},
+    "max_image_size": {"longest_edge": 52},
+    **HALF,
+}
 PROCESSORS = {
+    "idefics3": (Idefics3ImageProcessorPil, IDEFICS3, SIZES),
+    "idefics3_whole": (
+        Idefics3ImageProcessorPil,
+        {**IDEFICS3, "do_image_splitting": False, "resample": 3},
+        SIZES[1:2],
+    ),
+    "idefics3_as_they_come": (
+        Idefics3ImageProcessorPil,
+        {**IDEFICS3, "do_resize": False},
+        SIZES[1:2],
+    ),
     "clip_336": (
         CLIPImageProcessorPil,
         {**CLIP, "size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}},
@@ -128,6 +151,7 @@ def main(root):
             if "patch_size" in config:
                 agree_with_mlx_vlm(config, picture, output)
             values = np.asarray(output["pixel_values"])
+            values = values[0] if values.ndim == 5 else values
             stride = max(values.size // SAMPLES, 1) | 1
             key = f"{name}_{width}x{height}"
             samples[key] = values.reshape(-1)[::stride].astype(np.float32).copy()

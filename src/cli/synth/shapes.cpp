@@ -1,10 +1,12 @@
 // Sources: the config.json, preprocessor_config.json and tokenizer files that Qwen/Qwen2-VL-2B- and
-// -7B-Instruct, llava-hf/llava-1.5-7b-hf and llava-hf/llava-interleave-qwen-0.5b-hf publish.
+// -7B-Instruct, llava-hf/llava-1.5-7b-hf and llava-hf/llava-interleave-qwen-0.5b-hf publish; other
+// families' stand in shapes_<family>.h.
 #include "cli/synth/shapes.h"
 
 #include <array>
 
 #include "base/error.h"
+#include "cli/synth/shapes_idefics3.h"
 
 namespace fovea::cli {
 namespace {
@@ -161,6 +163,19 @@ constexpr std::array kRows = {
       "preprocessor_config.json": {"size": {"shortest_edge": 56},
         "crop_size": {"height": 56, "width": 56}},
       "vocabulary": {"text": 320}})json"},
+    Row{"smolvlm-256m", kSmolVlm, "{}"},
+    Row{"idefics3-tiny", kSmolVlm, R"json({"config.json": {
+      "image_token_id": 375, "scale_factor": 2, "vocab_size": 480,
+      "text_config": {"head_dim": 16, "hidden_size": 64, "intermediate_size": 128,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "max_position_embeddings": 1024, "vocab_size": 480},
+      "vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
+        "max_image_size": {"longest_edge": 32}, "size": {"longest_edge": 64}}},
+      "generation_config.json": {"eos_token_id": 464},
+      "preprocessor_config.json": {"max_image_size": {"longest_edge": 32},
+        "size": {"longest_edge": 64}},
+      "processor_config.json": {"image_seq_len": 4}, "vocabulary": {"text": 320}})json"},
 };
 
 }  // namespace

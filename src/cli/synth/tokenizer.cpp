@@ -3,6 +3,8 @@
 #include <cassert>
 #include <vector>
 
+#include "base/format.h"
+
 namespace fovea::cli {
 namespace {
 
@@ -44,7 +46,14 @@ std::vector<Special> special_tokens(const Json& vocabulary) {
   std::vector<Special> tokens;
   int id = 0;
   const auto take = [&](const Json& list) {
-    for (size_t i = 0; i < list.size(); ++i) tokens.push_back({list.at(i).as_string(), id++});
+    for (size_t i = 0; i < list.size(); ++i) {
+      const Json entry = list.at(i);
+      const int reserved = entry.is_number() ? entry.as_int32() : 0;
+      for (int n = 0; n < reserved; ++n) {
+        tokens.push_back({fmt::format("<|reserved_special_token_{}|>", n), id++});
+      }
+      if (reserved == 0) tokens.push_back({entry.as_string(), id++});
+    }
   };
   take(vocabulary["first"]);
   id += vocabulary["text"].as_int32();

@@ -212,7 +212,11 @@ void Decoder::visit_layers(nn::Visitor& visitor) {
 }
 
 void Decoder::visit(nn::Visitor& visitor) {
-  visitor.child("model", model_);
+  if (config_.body.empty()) {
+    model_.visit(visitor);
+  } else {
+    visitor.child(config_.body, model_);
+  }
   if (lm_head_) visitor.child("lm_head", *lm_head_);
 }
 

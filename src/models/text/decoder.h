@@ -57,6 +57,7 @@ struct DecoderConfig {
   bool mlp_bias = false;
   nn::AttentionConfig attention;     // without sliding_window:
   std::vector<int> sliding_windows;  // of each layer, 0 for none
+  std::string body = "model";        // where checkpoints have all but the head; may be empty
 };
 
 // `config` is the text part.
@@ -76,7 +77,7 @@ class DecoderLayer : public nn::Module {
   nn::SwigluMlp mlp_;
 };
 
-// Parameters: model.embed_tokens, model.layers.N, model.norm, and lm_head unless tied.
+// Parameters: embed_tokens, layers.N and norm of `body`, and lm_head unless tied.
 class Decoder : public nn::Module {
  public:
   explicit Decoder(const DecoderConfig& config);

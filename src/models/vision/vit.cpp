@@ -43,6 +43,13 @@ struct VitType {
   VitConfig standard;
 };
 
+constexpr VitConfig kIdefics3 = {.hidden_size = 1152,
+                                 .intermediate_size = 3072,
+                                 .num_attention_heads = 16,
+                                 .patch_size = 32,
+                                 .layer_norm_eps = 1e-6f,
+                                 .has_class_row = false};
+
 constexpr VitType kTowers[] = {
     {.model_type = "clip_vision_model",
      .hidden_act = "quick_gelu",
@@ -50,6 +57,9 @@ constexpr VitType kTowers[] = {
     {.model_type = "siglip_vision_model",
      .hidden_act = "gelu_pytorch_tanh",
      .standard = {.patch_size = 16, .layer_norm_eps = 1e-6f, .has_class_row = false}},
+    {.model_type = "idefics3", .hidden_act = "gelu_pytorch_tanh", .standard = kIdefics3},
+    {.model_type = "idefics3_vision", .hidden_act = "gelu_pytorch_tanh", .standard = kIdefics3},
+    {.model_type = "smolvlm_vision", .hidden_act = "gelu_pytorch_tanh", .standard = kIdefics3},
 };
 
 const VitType& tower_type(const std::string& model_type) {
@@ -58,14 +68,14 @@ const VitType& tower_type(const std::string& model_type) {
     if (model_type == row.model_type) return row;
     names.emplace_back(row.model_type);
   }
-  fail(ErrorKind::kUnsupported, "[config.json] expected vision_config of {} but got '{}'",
-       fmt::join(names, " or "), model_type);
+  fail(ErrorKind::kUnsupported, "[config.json] expected vision_config among {} but got '{}'",
+       fmt::join(names, ", "), model_type);
 }
 
 }  // namespace
 
-VitConfig read_vit_config(const Json& config) {
-  const VitType& type = tower_type(config.get_string("model_type", "clip_vision_model"));
+VitConfig read_vit_config(const Json& config, const std::string& standard_type) {
+  const VitType& type = tower_type(config.get_string("model_type", standard_type));
   VitConfig c = type.standard;
   c.hidden_size = optional_size(config, "hidden_size", c.hidden_size);
   c.intermediate_size = optional_size(config, "intermediate_size", c.intermediate_size);
@@ -128,6 +138,10 @@ std::vector<mx::array> Vit::forward(const HostTensor& pixels,
   std::vector<mx::array> wanted;
   for (const int layer : layers) wanted.push_back(states[static_cast<size_t>(layer)]);
   return wanted;
+}
+
+mx::array Vit::encode(const HostTensor& pixels) const {
+  return post_layernorm_(forward(pixels, {config_.num_hidden_layers})[0]);
 }
 
 void Vit::visit(nn::Visitor& visitor) {

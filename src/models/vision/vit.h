@@ -1,5 +1,6 @@
-// The vision transformers of CLIP and SigLIP: patches as a product, learned positions, pre-norm
-// blocks. Sources: Hugging Face modeling_clip, modeling_siglip. Engine thread only.
+// The vision transformers of CLIP and SigLIP, and of Idefics3 and SmolVLM, which are SigLIP's with
+// squares of another size: patches as a product, learned positions, pre-norm blocks. Sources:
+// Hugging Face modeling_clip, modeling_siglip, modeling_idefics3. Engine thread only.
 //
 // Legend: B pictures, P rows of one (class row and patches), D width, N patches.
 #pragma once
@@ -26,8 +27,10 @@ struct VitConfig {
   bool has_class_row = false;  // CLIP: a class embedding, a norm before the blocks, no patch bias
 };
 
-// model_type clip_vision_model or siglip_vision_model; any other is Error(kUnsupported).
-VitConfig read_vit_config(const Json& config);
+// `standard_type` holds where there is no model_type; one that is no tower of this kind is
+// Error(kUnsupported) that lists those that are.
+VitConfig read_vit_config(const Json& config,
+                          const std::string& standard_type = "clip_vision_model");
 
 class Vit : public nn::Module {
  public:
@@ -36,6 +39,8 @@ class Vit : public nn::Module {
   // pixels [B, C, H, W] with H == W == image_size. Returns the hidden states [B * P, D] after each
   // wanted layer: 0 is the embeddings, num_hidden_layers (or -1) the last block.
   std::vector<mx::array> forward(const HostTensor& pixels, const std::vector<int>& layers) const;
+  // The last block's rows [B * P, D] behind post_layernorm.
+  mx::array encode(const HostTensor& pixels) const;
   const VitConfig& config() const { return config_; }
   int rows_per_picture() const { return position_embedding_.out_size(); }
   void visit(nn::Visitor& visitor) override;
@@ -49,7 +54,7 @@ class Vit : public nn::Module {
   nn::Embedding position_embedding_;
   nn::LayerNorm pre_layrnorm_;  // the checkpoints' spelling
   std::vector<VitBlock> layers_;
-  nn::LayerNorm post_layernorm_;  // loaded; the feature layers that llava takes stand before it
+  nn::LayerNorm post_layernorm_;  // llava's feature layers stand before it
 };
 
 }  // namespace fovea::models::vision
