@@ -93,12 +93,12 @@ TEST(Config, ReadsVisionConfigsOfReleasedLlavas) {
 TEST(Config, ReadsQwen2VlFineTunes) {
   const auto tower = vision::read_qwen2_vl_tower_config(
       parse(R"({"in_chans": 3, "model_type": "qwen2_vl", "spatial_patch_size": 14})"));
-  EXPECT_EQ(tower.depth, 32);
-  EXPECT_EQ(tower.embed_dim, 1280);
-  EXPECT_EQ(tower.hidden_size, 3584);
-  EXPECT_EQ(tower.num_heads, 16);
-  EXPECT_EQ(tower.mlp_dim, 5120);
-  EXPECT_EQ(tower.patch_size, 14);
+  EXPECT_EQ(tower.grid.depth, 32);
+  EXPECT_EQ(tower.grid.dim, 1280);
+  EXPECT_EQ(tower.out_size, 3584);
+  EXPECT_EQ(tower.grid.num_heads, 16);
+  EXPECT_EQ(tower.grid.mlp_dim, 5120);
+  EXPECT_EQ(tower.grid.patch_size, 14);
   const std::string sizes = R"("hidden_size": 3584, "intermediate_size": 18944,
     "num_attention_heads": 28, "num_hidden_layers": 28, "num_key_value_heads": 4,
     "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}, "vocab_size": 152064)";

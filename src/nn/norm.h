@@ -1,6 +1,8 @@
 // Normalisation layers. Engine thread only.
 #pragma once
 
+#include <optional>
+
 #include "kernels/norm.h"
 #include "mlx/ops.h"
 #include "nn/module.h"
@@ -33,6 +35,28 @@ class LayerNorm : public Module {
   float eps_;
   mx::array weight_;
   mx::array bias_;
+};
+
+// One of the two, as a config says.
+class Norm : public Module {
+ public:
+  enum class Kind { kRms, kLayer };
+  Norm(Kind kind, int dim, float eps) : eps_(eps), weight_(mx::zeros({dim})) {
+    if (kind == Kind::kLayer) bias_ = mx::zeros({dim});
+  }
+  mx::array operator()(const mx::array& x) const {
+    return bias_ ? kernels::layer_norm(x, weight_, *bias_, eps_)
+                 : kernels::rms_norm(x, weight_, eps_);
+  }
+  void visit(Visitor& visitor) override {
+    visitor.parameter("weight", weight_);
+    if (bias_) visitor.parameter("bias", *bias_);
+  }
+
+ private:
+  float eps_;
+  mx::array weight_;
+  std::optional<mx::array> bias_;
 };
 
 }  // namespace fovea::nn

@@ -1,6 +1,6 @@
 #include "models/vision/qwen2_vl_tower.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "base/error.h"
 #include "mlx/ops.h"
@@ -11,11 +11,7 @@ namespace {
 
 using Bias = nn::Linear::Bias;
 constexpr float kEps = 1e-6f;
-constexpr double kRopeTheta = 10000;
-
-// Far beyond any tower, and such that no product of them leaves an int.
-constexpr int kPatchAxisMax = 16;
-constexpr int kPatchSizeMax = 1024;
+constexpr int kWindowMax = 1 << 20;  // pixels
 
 int mlp_dim(const Json& config, int embed_dim) {
   const double ratio = config.get_double("mlp_ratio", 4);
@@ -28,130 +24,103 @@ int mlp_dim(const Json& config, int embed_dim) {
   return static_cast<int>(width);
 }
 
-int patch_values(const Qwen2VlTowerConfig& c) {
-  return c.in_channels * c.temporal_patch_size * c.patch_size * c.patch_size;
+int window_side(const Json& config, const GridConfig& grid) {
+  const int pixels = optional_size(config, "window_size", 112, kWindowMax);
+  const int side = pixels / grid.spatial_merge_size / grid.patch_size;
+  if (side < 1) {
+    fail(ErrorKind::kInvalidData,
+         "[{}] expected windows of a merged patch or more at '{}' but got {} pixels",
+         config.where(), config["window_size"].path(), pixels);
+  }
+  return side;
 }
 
 }  // namespace
 
 Qwen2VlTowerConfig read_qwen2_vl_tower_config(const Json& config) {
   Qwen2VlTowerConfig c;
-  c.depth = optional_size(config, "depth", c.depth, kLayersMax);
-  c.embed_dim = optional_size(config, "embed_dim", c.embed_dim, kWidthMax / 4);
-  c.hidden_size = optional_size(config, "hidden_size", c.hidden_size);
-  c.num_heads = optional_size(config, "num_heads", c.num_heads);
-  require_multiple(config, "embed_dim", c.embed_dim, "num_heads", c.num_heads);
-  c.in_channels = optional_size(config, config.contains("in_channels") ? "in_channels" : "in_chans",
-                                c.in_channels, kPatchAxisMax);
-  c.patch_size = optional_size(config, "patch_size", c.patch_size, kPatchSizeMax);
-  c.temporal_patch_size =
-      optional_size(config, "temporal_patch_size", c.temporal_patch_size, kPatchAxisMax);
-  c.spatial_merge_size =
-      optional_size(config, "spatial_merge_size", c.spatial_merge_size, kPatchAxisMax);
-  c.hidden_act = nn::gelu_from_config(config, "hidden_act", "quick_gelu");
-  if (c.embed_dim / c.num_heads % 4 != 0) {
-    fail(ErrorKind::kInvalidData,
-         "[config.json] expected vision_config with heads of a multiple of 4 but got embed_dim {} "
-         "and num_heads {}",
-         c.embed_dim, c.num_heads);
-  }
-  c.mlp_dim = mlp_dim(config, c.embed_dim);
-  product_size(config, "merged patches", {c.embed_dim, c.spatial_merge_size, c.spatial_merge_size});
+  c.grid = read_grid_config(config, c.grid);
+  c.grid.dim = optional_size(config, "embed_dim", 1280, kWidthMax / 4);
+  c.out_size = optional_size(config, "hidden_size", c.out_size);
+  c.block.gelu = nn::gelu_from_config(config, "hidden_act", "quick_gelu");
+  check_grid_config(config, c.grid, "embed_dim");
+  c.grid.mlp_dim = mlp_dim(config, c.grid.dim);
   return c;
 }
 
-class Qwen2VlTower::Block : public nn::Module {
- public:
-  explicit Block(const Qwen2VlTowerConfig& c)
-      : heads_(c.num_heads),
-        norm1_(c.embed_dim, kEps),
-        norm2_(c.embed_dim, kEps),
-        qkv_(c.embed_dim, 3 * c.embed_dim, Bias::kPresent),
-        proj_(c.embed_dim, c.embed_dim, Bias::kPresent),
-        mlp_(c.embed_dim, c.mlp_dim, c.embed_dim, c.hidden_act) {}
-
-  mx::array operator()(const mx::array& x_PD, const nn::RopeTables& rope,
-                       const std::vector<int>& cu_seqlens) const {
-    const auto qkv = mx::split(qkv_(norm1_(x_PD)), 3, 1);
-    const auto mixed =
-        attend_within(qkv[0], qkv[1], qkv[2], heads_, &rope, cu_seqlens, qkv_.dtype());
-    const auto h_PD = proj_(mixed, {.residual = x_PD});
-    return mlp_(norm2_(h_PD), h_PD);
+Qwen2VlTowerConfig read_qwen2_5_vl_tower_config(const Json& config) {
+  Qwen2VlTowerConfig c;
+  c.grid = read_grid_config(config, c.grid);
+  c.grid.dim = optional_size(config, "hidden_size", 3584, kWidthMax / 4);
+  c.grid.mlp_dim = optional_size(config, "intermediate_size", 3420);
+  c.out_size = optional_size(config, "out_hidden_size", c.out_size);
+  check_grid_config(config, c.grid, "hidden_size");
+  c.block = {.norm = nn::Norm::Kind::kRms, .gated = true};
+  c.window_side = window_side(config, c.grid);
+  const Json full = config["fullatt_block_indexes"];
+  c.fullatt_block_indexes = full.is_null() ? std::vector{7, 15, 23, 31} : full.as_int_list();
+  const std::string act = config.get_string("hidden_act", "silu");
+  if (act != "silu") {
+    fail(ErrorKind::kUnsupported, "[{}] expected silu at '{}' but got '{}'", config.where(),
+         config["hidden_act"].path(), act);
   }
+  return c;
+}
 
-  void visit(nn::Visitor& visitor) override {
-    visitor.child("norm1", norm1_);
-    visitor.child("norm2", norm2_);
-    visitor.child("attn.qkv", qkv_);
-    visitor.child("attn.proj", proj_);
-    visitor.child("mlp", mlp_);
+Windows windows_of(const UnitGrid& grid, int side) {
+  Windows windows = {{}, {0}};
+  const auto add = [&](int frame, int top, int left) {
+    for (int row = top; row < std::min(top + side, grid.rows); ++row) {
+      for (int column = left; column < std::min(left + side, grid.columns); ++column) {
+        windows.order.push_back((frame * grid.rows + row) * grid.columns + column);
+      }
+    }
+    const auto units = static_cast<int>(windows.order.size());
+    windows.cu_seqlens.push_back(units * grid.merge * grid.merge);
+  };
+  for (int frame = 0; frame < grid.frames; ++frame) {
+    for (int top = 0; top < grid.rows; top += side) {
+      for (int left = 0; left < grid.columns; left += side) add(frame, top, left);
+    }
   }
-
- private:
-  int heads_;
-  nn::LayerNorm norm1_;
-  nn::LayerNorm norm2_;
-  nn::Linear qkv_;
-  nn::Linear proj_;
-  nn::GeluMlp mlp_;
-};
+  return windows;
+}
 
 Qwen2VlTower::Qwen2VlTower(const Qwen2VlTowerConfig& c)
     : config_(c),
-      patch_embed_(patch_values(c), c.embed_dim, Bias::kNone),
-      ln_q_(c.embed_dim, kEps),
-      merger_mlp_(c.embed_dim * c.spatial_merge_size * c.spatial_merge_size,
-                  c.embed_dim * c.spatial_merge_size * c.spatial_merge_size, c.hidden_size,
-                  kernels::Gelu::kExact, Bias::kPresent, "0", "2") {
-  for (int i = 0; i < c.depth; ++i) blocks_.emplace_back(c);
+      patch_embed_(c.grid.patch_values(), c.grid.dim, Bias::kNone),
+      ln_q_(c.block.norm, c.grid.dim, kEps),
+      merger_mlp_(c.grid.merge_values(), c.grid.merge_values(), c.out_size, kernels::Gelu::kExact,
+                  Bias::kPresent, "0", "2") {
+  for (int i = 0; i < c.grid.depth; ++i) blocks_.emplace_back(c.grid, c.block);
 }
 
-Qwen2VlTower::~Qwen2VlTower() = default;
-
-// Rows and columns of the patches, in the order in which m x m neighbours stand together; each axis
-// turns one half of a head's frequencies.
-nn::RopeTables Qwen2VlTower::rope(const std::array<int, 3>& grid_thw) const {
-  const auto [t, h, w] = grid_thw;
-  const int m = config_.spatial_merge_size;
-  const int quarter = config_.embed_dim / config_.num_heads / 4;
-  std::vector<float> frequencies;
-  for (int i = 0; i < quarter; ++i) {
-    frequencies.push_back(static_cast<float>(1 / std::pow(kRopeTheta, i / double(quarter))));
-  }
-  std::vector<float> angles;
-  angles.reserve(static_cast<size_t>(t) * h * w * quarter * 2);
-  const auto turn = [&](int position) {
-    for (const float f : frequencies) angles.push_back(static_cast<float>(position) * f);
-  };
-  for (int frame = 0; frame < t; ++frame) {
-    for (int block = 0; block < h / m * (w / m); ++block) {
-      for (int inside = 0; inside < m * m; ++inside) {
-        turn(block / (w / m) * m + inside / m);
-        turn(block % (w / m) * m + inside % m);
-      }
-    }
-  }
-  const mx::array table(angles.data(), {t * h * w, 2 * quarter}, mx::float32);
-  return {mx::cos(table), mx::sin(table)};
+bool Qwen2VlTower::sees_frame(int block) const {
+  const auto& full = config_.fullatt_block_indexes;
+  return config_.window_side == 0 || std::find(full.begin(), full.end(), block) != full.end();
 }
 
 mx::array Qwen2VlTower::forward(const HostTensor& pixels,
                                 const std::array<int, 3>& grid_thw) const {
-  const auto [t, h, w] = grid_thw;
-  const int m = config_.spatial_merge_size;
-  const std::vector<int> expected = {t * h * w, patch_values(config_)};
-  if (pixels.shape != expected || h % m != 0 || w % m != 0 || t * h * w == 0) {
-    fail(ErrorKind::kInvalidData,
-         "[vision] expected pixels {} for a grid {} x {} x {} in blocks of {} but got {}", expected,
-         t, h, w, m, pixels.shape);
+  const auto& c = config_.grid;
+  const UnitGrid grid = unit_grid(pixels, grid_thw, c);
+  const bool windowed = config_.window_side > 0;
+  const Windows windows =
+      windowed ? windows_of(grid, config_.window_side) : Windows{units_in_order(grid), {}};
+  const mx::array order(windows.order.data(), {grid.units()}, mx::int32);
+  const auto rope = grid_rope(grid, windows.order, c.dim / c.num_heads);
+  const auto frames = frame_bounds(grid);
+  auto x_PD =
+      patch_embed_(mx::array(pixels.data.data(), {grid.patches(), c.patch_values()}, mx::float32));
+  if (windowed) {
+    const auto units = mx::take(mx::reshape(x_PD, {grid.units(), c.merge_values()}), order, 0);
+    x_PD = mx::reshape(units, {grid.patches(), c.dim});
   }
-  std::vector<int> cu_seqlens;
-  for (int frame = 0; frame <= t; ++frame) cu_seqlens.push_back(frame * h * w);
-  const auto tables = rope(grid_thw);
-  auto x_PD = patch_embed_(mx::array(pixels.data.data(), {expected[0], expected[1]}, mx::float32));
-  for (const auto& block : blocks_) x_PD = block(x_PD, tables, cu_seqlens);
-  const auto merged = mx::reshape(ln_q_(x_PD), {t * h * w / (m * m), config_.embed_dim * m * m});
-  return merger_mlp_(merged);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    x_PD = blocks_[i](x_PD, rope, sees_frame(static_cast<int>(i)) ? frames : windows.cu_seqlens);
+  }
+  const auto merged = merger_mlp_(mx::reshape(ln_q_(x_PD), {grid.units(), c.merge_values()}));
+  return windowed ? mx::take(merged, mx::argsort(order), 0) : merged;
 }
 
 void Qwen2VlTower::visit(nn::Visitor& visitor) {

@@ -1,0 +1,48 @@
+// What Qwen2-VL, Qwen2.5-VL and Qwen3-VL do alike: a tower of patches on a grid, a decoder with
+// M-RoPE whose positions follow the grid, and the names of tensors. Made by the thread that loads,
+// then the engine's.
+//
+// Legend: L prompt length, U tokens of one picture.
+#pragma once
+
+#include <memory>
+
+#include "models/decoder_model.h"
+#include "models/vision/qwen_vit.h"
+
+namespace fovea::models {
+
+// The text part of config.json: in text_config, or at the root as in older checkpoints.
+Json qwen_vl_text_config(const Json& config);
+
+// read_decoder_config() of that part; Error(kInvalidData) without sections of M-RoPE.
+text::DecoderConfig qwen_vl_decoder_config(const Checkpoint& checkpoint,
+                                           const text::DecoderType& type);
+
+// Positions on three axes. Text advances all by one; a picture's tokens share the time of its
+// start, count rows and columns of merged patches from it, and what follows begins after the
+// largest of them. Source: arXiv:2409.12191.
+Positions mrope_positions(const Prompt& prompt, int merge);
+
+class QwenVlModel : public DecoderModel {
+ public:
+  // `out_key` of vision_config must be the decoder's width, which it names in messages.
+  QwenVlModel(const Checkpoint& checkpoint, const text::DecoderConfig& config,
+              std::unique_ptr<vision::GridTower> tower, const std::string& out_key);
+
+  mx::array encode_media(const MediaSpan& span) const override {
+    return tower_->forward(span.pixels, span.grid_thw);
+  }
+  Positions position_ids(const Prompt& prompt) const override {
+    return mrope_positions(prompt, tower_->spatial_merge_size());
+  }
+  void visit(nn::Visitor& visitor) override;
+
+ protected:
+  WeightNames weight_names() const override;
+
+ private:
+  std::unique_ptr<vision::GridTower> tower_;
+};
+
+}  // namespace fovea::models
