@@ -1,5 +1,6 @@
 #include "models/decoder_model.h"
 
+#include "mlx/ops.h"
 #include "models/config.h"
 #include "nn/weights.h"
 
@@ -12,6 +13,7 @@ ModelInfo decoder_info(const Checkpoint& checkpoint, const text::DecoderConfig& 
   info.vocab_size = c.vocab_size;
   info.context_length = c.max_position_embeddings;
   info.num_layers = c.num_hidden_layers;
+  info.hidden_size = c.hidden_size;
   info.position_axes = c.rope.axes();
   info.eos_token_ids = eos_token_ids(checkpoint);
   return info;
@@ -23,7 +25,9 @@ DecoderModel::DecoderModel(const Checkpoint& checkpoint, const text::DecoderConf
     : decoder_(config), info_(decoder_info(checkpoint, config)) {}
 
 mx::array DecoderModel::embed_tokens(std::span<const int32_t> tokens) const {
-  return decoder_.embed_tokens(tokens);
+  const auto embeds_TD = decoder_.embed_tokens(tokens);
+  const int extra = decoder_.config().deepstack_layers * decoder_.config().hidden_size;
+  return extra == 0 ? embeds_TD : mx::pad(embeds_TD, {{0, 0}, {0, extra}});
 }
 
 Positions DecoderModel::position_ids(const Prompt& prompt) const {

@@ -72,8 +72,12 @@ mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink
   }
   text_until(static_cast<int>(tokens.size()));
   auto embeds = mx::concatenate(parts, 0);
-  if (sink && !all_features.empty()) sink("image_features", mx::concatenate(all_features, 0));
-  if (sink) sink("inputs_embeds", embeds);
+  const auto first = [&](const mx::array& rows) {
+    return mx::slice(rows, {0, 0}, {rows.shape(0), model.info().hidden_size});
+  };
+  if (sink && !all_features.empty())
+    sink("image_features", first(mx::concatenate(all_features, 0)));
+  if (sink) sink("inputs_embeds", first(embeds));
   return embeds;
 }
 

@@ -3,7 +3,8 @@
 // exports one factory that registry.cpp lists.
 //
 // Shapes: T rows of a step, V vocabulary, D hidden size, N tokens of one medium, L prompt length,
-// A position axes (1, or 3 for M-RoPE).
+// A position axes (1, or 3 for M-RoPE), W width of an input row: D, or a multiple of it for
+// families whose media bring features for several layers of the decoder, one behind the other.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,7 @@ struct ModelInfo {
   int vocab_size = 0;
   int context_length = 0;  // max_position_embeddings
   int num_layers = 0;
+  int hidden_size = 0;
   int position_axes = 1;
   std::vector<int32_t> eos_token_ids;  // config.json and generation_config.json, united
 };
@@ -46,8 +48,8 @@ struct Positions {
 
 // One step of the engine: rows of all its sequences packed one after another.
 struct Batch {
-  mx::array inputs_embeds_TD;
-  mx::array position_ids_AT;  // int32
+  mx::array inputs_embeds_TD;  // [T, W]
+  mx::array position_ids_AT;   // int32
   std::span<const nn::Segment> segments;
   std::span<const int> logits_rows;  // rows whose logits are wanted, ascending
 };
@@ -67,10 +69,10 @@ class Model : public nn::Module {
   // The decoder's layers, without embeddings and head: what reads a prompt.
   virtual void visit_layers(nn::Visitor&) {}
 
-  // Features [N, D] of one medium, N == span.count.
+  // Features [N, W] of one medium, N == span.count.
   virtual mx::array encode_media(const MediaSpan& span) const = 0;
 
-  // Token embeddings [T, D].
+  // Token embeddings [T, W].
   virtual mx::array embed_tokens(std::span<const int32_t> tokens) const = 0;
 
   virtual Positions position_ids(const Prompt& prompt) const = 0;
@@ -81,10 +83,10 @@ class Model : public nn::Module {
                             const StageSink& sink = {}) const = 0;
 };
 
-// Embeddings [L, D] of the whole prompt: tokens, with each medium's features in its span. An error
+// Embeddings [L, W] of the whole prompt: tokens, with each medium's features in its span. An error
 // when a token is outside the vocabulary or a span's features do not have its length. `sink` is
 // given pixel_values, image_grid_thw (where the family has grids), image_features and
-// inputs_embeds.
+// inputs_embeds, the last two D wide.
 mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink);
 
 // Positions 0, 1, 2, ... on `axes` equal axes.

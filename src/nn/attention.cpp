@@ -13,7 +13,11 @@ Attention::Attention(const AttentionConfig& c)
       q_proj_(c.hidden_size, c.num_attention_heads * c.head_dim, c.qkv_bias),
       k_proj_(c.hidden_size, c.num_key_value_heads * c.head_dim, c.qkv_bias),
       v_proj_(c.hidden_size, c.num_key_value_heads * c.head_dim, c.qkv_bias),
-      o_proj_(c.num_attention_heads * c.head_dim, c.hidden_size, c.o_bias) {}
+      o_proj_(c.num_attention_heads * c.head_dim, c.hidden_size, c.o_bias) {
+  if (!c.qk_norm) return;
+  q_norm_.emplace(c.head_dim, c.norm_eps);
+  k_norm_.emplace(c.head_dim, c.norm_eps);
+}
 
 mx::array Attention::operator()(const mx::array& x_TD, const RopeTables& rope, int layer,
                                 KvCache& cache, std::span<const Segment> segments) const {
@@ -21,11 +25,11 @@ mx::array Attention::operator()(const mx::array& x_TD, const RopeTables& rope, i
   const auto heads = [&](const mx::array& x, int count) {
     return mx::reshape(x, {t, count, config_.head_dim});
   };
-  const auto rotated = [&](const mx::array& x) {
-    return kernels::rope(x, rope.cos_TR, rope.sin_TR);
+  const auto rotated = [&](const mx::array& x, const std::optional<RmsNorm>& norm) {
+    return kernels::rope(norm ? (*norm)(x) : x, rope.cos_TR, rope.sin_TR);
   };
-  const auto q_THD = rotated(heads(q_proj_(x_TD), config_.num_attention_heads));
-  const auto k_TKD = rotated(heads(k_proj_(x_TD), config_.num_key_value_heads));
+  const auto q_THD = rotated(heads(q_proj_(x_TD), config_.num_attention_heads), q_norm_);
+  const auto k_TKD = rotated(heads(k_proj_(x_TD), config_.num_key_value_heads), k_norm_);
   const auto v_TKD = heads(v_proj_(x_TD), config_.num_key_value_heads);
   AttentionSpec spec;
   spec.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
@@ -42,6 +46,8 @@ void Attention::visit(Visitor& visitor) {
   visitor.child("k_proj", k_proj_);
   visitor.child("v_proj", v_proj_);
   visitor.child("o_proj", o_proj_);
+  if (q_norm_) visitor.child("q_norm", *q_norm_);
+  if (k_norm_) visitor.child("k_norm", *k_norm_);
 }
 
 }  // namespace fovea::nn

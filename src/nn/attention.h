@@ -4,10 +4,12 @@
 // Legend: T rows, D hidden size, H heads, K key/value heads.
 #pragma once
 
+#include <optional>
 #include <span>
 
 #include "nn/kv_cache.h"
 #include "nn/linear.h"
+#include "nn/norm.h"
 #include "nn/rope.h"
 
 namespace fovea::nn {
@@ -20,6 +22,8 @@ struct AttentionConfig {
   Linear::Bias qkv_bias = Linear::Bias::kNone;
   Linear::Bias o_bias = Linear::Bias::kNone;
   int sliding_window = 0;  // 0: none
+  bool qk_norm = false;    // an RMS norm over each head's queries and keys, before they turn
+  float norm_eps = 1e-6f;
 };
 
 class Attention : public Module {
@@ -35,6 +39,8 @@ class Attention : public Module {
   Linear k_proj_;
   Linear v_proj_;
   Linear o_proj_;
+  std::optional<RmsNorm> q_norm_;
+  std::optional<RmsNorm> k_norm_;
 };
 
 }  // namespace fovea::nn

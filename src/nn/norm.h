@@ -11,12 +11,17 @@ namespace fovea::nn {
 
 class RmsNorm : public Module {
  public:
-  RmsNorm(int dim, float eps) : eps_(eps), weight_(mx::zeros({dim})) {}
-  mx::array operator()(const mx::array& x) const { return kernels::rms_norm(x, weight_, eps_); }
+  // `weight_offset` is added to the weights: 1 where a checkpoint stores them around zero.
+  RmsNorm(int dim, float eps, float weight_offset = 0)
+      : eps_(eps), weight_offset_(weight_offset), weight_(mx::zeros({dim})) {}
+  mx::array operator()(const mx::array& x) const {
+    return kernels::rms_norm(x, weight_, eps_, weight_offset_);
+  }
   void visit(Visitor& visitor) override { visitor.parameter("weight", weight_); }
 
  private:
   float eps_;
+  float weight_offset_;
   mx::array weight_;
 };
 

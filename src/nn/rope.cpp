@@ -74,9 +74,23 @@ std::vector<int> read_sections(const Json& section, int frequencies) {
   return sizes;
 }
 
+// The axis that turns each frequency.
+std::vector<int> axes_of(const std::vector<int>& sections, bool interleaved) {
+  std::vector<int> axes;
+  for (int axis = 0; axis < 3; ++axis) {
+    axes.insert(axes.end(), static_cast<size_t>(sections[static_cast<size_t>(axis)]), axis);
+  }
+  for (size_t i = 0; interleaved && i < axes.size(); ++i) {
+    const size_t axis = i % 3;
+    axes[i] = i < size_t{3} * static_cast<size_t>(sections[axis]) ? static_cast<int>(axis) : 0;
+  }
+  return axes;
+}
+
 }  // namespace
 
-RotaryEmbedding::RotaryEmbedding(const Json& config, int head_dim, double standard_theta) {
+RotaryEmbedding::RotaryEmbedding(const Json& config, int head_dim, double standard_theta,
+                                 bool interleaved) {
   // rope_parameters is the newer name of rope_scaling and has rope_theta inside. Where a config has
   // both, Hugging Face scales by rope_scaling.
   const Json older = config.optional_object("rope_scaling");
@@ -90,30 +104,18 @@ RotaryEmbedding::RotaryEmbedding(const Json& config, int head_dim, double standa
   scale_frequencies(older.size() > 0 ? older : newer, inv_freq_);
   for (const Json& source : {newer, older}) {
     const Json section = source["mrope_section"];
-    if (!section.is_null()) mrope_section_ = read_sections(section, rotated / 2);
+    if (!section.is_null()) axis_of_ = axes_of(read_sections(section, rotated / 2), interleaved);
   }
 }
 
 RopeTables RotaryEmbedding::tables(const mx::array& position_ids_AT) const {
-  const int t = position_ids_AT.shape(1);
-  const auto axis = [&](int a, int begin, int end) {
-    const auto row = mx::slice(position_ids_AT, {a, 0}, {a + 1, t});
-    const auto positions = mx::reshape(mx::astype(row, mx::float32), {t, 1});
-    const mx::array part(inv_freq_.data() + begin, {1, end - begin}, mx::float32);
-    return mx::multiply(positions, part);
-  };
-  if (mrope_section_.empty()) {
-    const auto angles = axis(0, 0, static_cast<int>(inv_freq_.size()));
-    return {mx::cos(angles), mx::sin(angles)};
-  }
-  std::vector<mx::array> parts;
-  int begin = 0;
-  for (int a = 0; a < 3; ++a) {
-    const int end = begin + mrope_section_[static_cast<size_t>(a)];
-    parts.push_back(axis(a, begin, end));
-    begin = end;
-  }
-  const auto angles = mx::concatenate(parts, 1);
+  const auto count = static_cast<int>(inv_freq_.size());
+  const mx::array frequencies(inv_freq_.data(), {1, count}, mx::float32);
+  const auto positions_AT = mx::astype(position_ids_AT, mx::float32);
+  // [T, 1] of the one axis, or [T, R] of each frequency's.
+  const auto axes = axis_of_.empty() ? mx::array({0}) : mx::array(axis_of_.data(), {count});
+  const auto turning = mx::transpose(mx::take(positions_AT, axes, 0));
+  const auto angles = mx::multiply(turning, frequencies);
   return {mx::cos(angles), mx::sin(angles)};
 }
 

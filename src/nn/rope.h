@@ -1,6 +1,7 @@
 // Rotary tables from a model's config: plain, linear and llama3 scaling, and M-RoPE, in which three
-// position axes share the frequencies in sections. Source of the formulas: RoFormer
-// (arXiv:2104.09864), Qwen2-VL (arXiv:2409.12191), Hugging Face modeling_rope_utils.
+// position axes share the frequencies, in sections or interleaved. Source of the formulas: RoFormer
+// (arXiv:2104.09864), Qwen2-VL (arXiv:2409.12191), Qwen3-VL (arXiv:2511.21631), Hugging Face
+// modeling_rope_utils.
 //
 // Legend: T rows, A position axes (1, or 3 for M-RoPE), R frequencies (half the rotated size).
 #pragma once
@@ -24,14 +25,17 @@ class RotaryEmbedding {
   // Reads rope_theta (or takes `standard_theta`), partial_rotary_factor, and rope_scaling,
   // rope_parameters or both. Throws Error(kUnsupported) for a scaling it does not know and
   // Error(kInvalidData) for numbers that make no rotation and sections that do not fill the head.
-  RotaryEmbedding(const Json& config, int head_dim, double standard_theta = 10000);
+  // Interleaved sections take turns, a frequency each, until the second and the third axis have
+  // theirs; the first has the rest.
+  RotaryEmbedding(const Json& config, int head_dim, double standard_theta = 10000,
+                  bool interleaved = false);
 
-  int axes() const { return mrope_section_.empty() ? 1 : 3; }
+  int axes() const { return axis_of_.empty() ? 1 : 3; }
   RopeTables tables(const mx::array& position_ids_AT) const;
 
  private:
-  std::vector<float> inv_freq_;     // [R]
-  std::vector<int> mrope_section_;  // frequencies of each axis, R in sum; empty for plain RoPE
+  std::vector<float> inv_freq_;  // [R]
+  std::vector<int> axis_of_;     // [R], for M-RoPE
 };
 
 }  // namespace fovea::nn

@@ -120,5 +120,24 @@ TEST(RotaryEmbedding, RefusesNumbersThatMakeNoRotation) {
   EXPECT_ERROR(rope_of("{}", 15), Kind::kInvalidData, "an even number");
 }
 
+// Qwen3-VL's order: time, height, width, time, ... until height and width have theirs.
+TEST(RotaryEmbedding, InterleavedSectionsTakeTurns) {
+  const Json config =
+      Json::parse(R"({"rope_scaling": {"mrope_section": [4, 2, 2]}})", "config.json");
+  const RotaryEmbedding rope(config, 16, 10000, true);
+  const std::vector<int> axes = {0, 1, 2, 0, 1, 2, 0, 0};
+  const auto plain = frequencies("{}");
+  for (int axis = 0; axis < 3; ++axis) {
+    std::vector<int> positions(3, 0);
+    positions[static_cast<size_t>(axis)] = 1;
+    auto tables = rope.tables(mx::array(positions.data(), {3, 1}, mx::int32));
+    mx::eval(tables.sin_TR);
+    for (size_t i = 0; i < axes.size(); ++i) {
+      const double expected = axes[i] == axis ? std::sin(plain[i]) : 0;
+      EXPECT_NEAR(tables.sin_TR.data<float>()[i], expected, 1e-6) << axis << " " << i;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fovea::nn

@@ -38,11 +38,12 @@ nn::AttentionConfig read_attention_config(const Json& config, const DecoderType&
   a.hidden_size = hidden_size;
   a.num_attention_heads = optional_size(config, "num_attention_heads", type.num_attention_heads);
   a.num_key_value_heads = key_value_heads(config, type, a.num_attention_heads);
-  if (config["head_dim"].is_null()) {
+  if (config["head_dim"].is_null() && type.head_dim == 0) {
     require_multiple(config, "hidden_size", hidden_size, "num_attention_heads",
                      a.num_attention_heads);
   }
-  a.head_dim = optional_size(config, "head_dim", hidden_size / a.num_attention_heads);
+  const int standard = type.head_dim > 0 ? type.head_dim : hidden_size / a.num_attention_heads;
+  a.head_dim = optional_size(config, "head_dim", standard);
   product_size(config, "attention heads", {a.num_attention_heads, a.head_dim});
   const bool all_biases = config.get_bool("attention_bias", false);
   a.qkv_bias = type.qkv_bias || all_biases ? Bias::kPresent : Bias::kNone;
@@ -115,7 +116,8 @@ DecoderConfig read_decoder_config(const Json& config, const DecoderType& type) {
   require_silu(config);
   const int hidden_size = optional_size(config, "hidden_size", type.hidden_size);
   const auto attention = read_attention_config(config, type, hidden_size);
-  DecoderConfig c{.rope = nn::RotaryEmbedding(config, attention.head_dim, type.rope_theta)};
+  DecoderConfig c{.rope = nn::RotaryEmbedding(config, attention.head_dim, type.rope_theta,
+                                              type.mrope_interleaved)};
   c.hidden_size = hidden_size;
   c.attention = attention;
   c.num_hidden_layers =
@@ -126,6 +128,8 @@ DecoderConfig read_decoder_config(const Json& config, const DecoderType& type) {
       optional_size(config, "max_position_embeddings", type.max_position_embeddings);
   c.rms_norm_eps =
       static_cast<float>(nn::positive_number(config, "rms_norm_eps", type.rms_norm_eps));
+  c.attention.qk_norm = type.qk_norm;
+  c.attention.norm_eps = c.rms_norm_eps;
   c.mlp_bias = config.get_bool("mlp_bias", false);
   c.sliding_windows = read_sliding_windows(config, type, c.num_hidden_layers);
   return c;
@@ -191,12 +195,19 @@ int first_answer_row(std::span<const nn::Segment> segments, int rows) {
 }  // namespace
 
 mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const {
-  mx::array x_TD = batch.inputs_embeds_TD;
+  const auto& inputs = batch.inputs_embeds_TD;
+  const int t = inputs.shape(0);
+  const int d = config_.hidden_size;
+  const auto part = [&](int i) { return mx::slice(inputs, {0, i * d}, {t, (i + 1) * d}); };
+  const int parts = inputs.shape(1) / d;  // 1 but for deepstack
+  mx::array x_TD = parts == 1 ? inputs : part(0);
   const auto rope = config_.rope.tables(batch.position_ids_AT);
-  const kernels::DecodeRows rows_of_answers(first_answer_row(batch.segments, x_TD.shape(0)));
+  const kernels::DecodeRows rows_of_answers(first_answer_row(batch.segments, t));
   for (size_t i = 0; i < model_.layers.size(); ++i) {
     x_TD = model_.layers[i](x_TD, rope, static_cast<int>(i), cache, batch.segments);
     if (sink) sink(fmt::format("hidden.{}", i), x_TD);
+    const auto extra = static_cast<int>(i) + 1;
+    if (extra < parts) x_TD = mx::add(x_TD, part(extra));
   }
   if (batch.logits_rows.empty()) return mx::zeros({0, config_.vocab_size});
   const mx::array rows(batch.logits_rows.data(), {static_cast<int>(batch.logits_rows.size())},

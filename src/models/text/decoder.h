@@ -39,6 +39,9 @@ struct DecoderType {
   double rope_theta;
   int sliding_window;
   int max_window_layers;
+  int head_dim = 0;  // 0: hidden_size / num_attention_heads
+  bool qk_norm = false;
+  bool mrope_interleaved = false;
 };
 
 // The row of llama, mistral or qwen2. Any other is Error(kUnsupported) that names `where`.
@@ -58,6 +61,7 @@ struct DecoderConfig {
   nn::AttentionConfig attention;     // without sliding_window:
   std::vector<int> sliding_windows;  // of each layer, 0 for none
   std::string body = "model";        // where checkpoints have all but the head; may be empty
+  int deepstack_layers = 0;          // the first layers, to which rows bring features of their own
 };
 
 // `config` is the text part.
@@ -84,6 +88,8 @@ class Decoder : public nn::Module {
 
   const DecoderConfig& config() const { return config_; }
   mx::array embed_tokens(std::span<const int32_t> tokens) const;
+  // Rows of the batch's inputs are D wide, or (1 + deepstack_layers) * D: what is beyond the first
+  // D is added behind the layers, in order.
   mx::array forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const;
 
   // Before loading. Where the config does not say, the embeddings are the output head when the
