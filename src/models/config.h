@@ -15,6 +15,7 @@ namespace fovea::models {
 // width is still an int.
 inline constexpr int kLayersMax = 1024;
 inline constexpr int kWidthMax = 1 << 28;
+inline constexpr int kExpertsMax = 1024;
 
 // A size of [1, most], or `fallback` where the config does not say: Hugging Face leaves out what
 // equals the default of its configuration class.

@@ -4,11 +4,21 @@
 
 #include "base/error.h"
 #include "mlx/ops.h"
+#include "mlx/transforms.h"
 
 namespace fovea::nn {
 
-QuantizableWeight::QuantizableWeight(int out, int in)
-    : out_(out), in_(in), weight_(mx::zeros({out, in})), scales_(0.0f), biases_(0.0f) {}
+QuantizableWeight::QuantizableWeight(int out, int in, int stacked)
+    : out_(out),
+      in_(in),
+      stacked_(stacked),
+      weight_(mx::zeros(stack_of(out, in))),
+      scales_(0.0f),
+      biases_(0.0f) {}
+
+mx::Shape QuantizableWeight::stack_of(int rows, int columns) const {
+  return stacked_ > 0 ? mx::Shape{stacked_, rows, columns} : mx::Shape{rows, columns};
+}
 
 void QuantizableWeight::set_quantization(const kernels::Quantization& quantization,
                                          const std::string& path) {
@@ -20,8 +30,9 @@ void QuantizableWeight::set_quantization(const kernels::Quantization& quantizati
   }
   quantization_ = quantization;
   const int64_t words = int64_t{in_} * quantization.bits / 32;
-  weight_ = mx::zeros({out_, static_cast<int>(words)}, mx::uint32);
-  scales_ = mx::zeros({out_, in_ / group}, quantization.has_biases() ? mx::float32 : mx::uint8);
+  weight_ = mx::zeros(stack_of(out_, static_cast<int>(words)), mx::uint32);
+  scales_ =
+      mx::zeros(stack_of(out_, in_ / group), quantization.has_biases() ? mx::float32 : mx::uint8);
   biases_ = scales_;
 }
 
@@ -38,17 +49,45 @@ void QuantizableWeight::visit(Visitor& visitor) {
   if (quantization_->has_biases()) visitor.parameter("biases", biases_);
 }
 
-kernels::Weight QuantizableWeight::weight(const std::optional<mx::array>& bias) const {
-  kernels::Weight weight{.values = weight_, .bias = bias};
-  weight.int8_rows = int8_rows_;
+kernels::Weight QuantizableWeight::as_weight(const Arrays& arrays) const {
+  kernels::Weight weight{.values = arrays.weight};
   if (!quantization_) return weight;
   weight.quantization = quantization_;
-  weight.scales = scales_;
-  if (quantization_->has_biases()) weight.biases = biases_;
+  weight.scales = arrays.scales;
+  if (quantization_->has_biases()) weight.biases = arrays.biases;
   return weight;
 }
 
+kernels::Weight QuantizableWeight::weight(const std::optional<mx::array>& bias) const {
+  assert(stacked_ == 0);
+  auto weight = as_weight({weight_, scales_, biases_});
+  weight.bias = bias;
+  weight.int8_rows = int8_rows_;
+  return weight;
+}
+
+kernels::Weight QuantizableWeight::weight_of(int which) const {
+  assert(which >= 0 && which < stacked_);
+  if (views_.empty()) {
+    std::vector<mx::array> made;
+    const auto view = [&](const mx::array& stack, int i) {
+      if (stack.ndim() < 3) return stack;  // no scales
+      const int rows = stack.shape(1);
+      const int columns = stack.shape(2);
+      const auto one = mx::slice(stack, {i, 0, 0}, {i + 1, rows, columns});
+      made.push_back(mx::reshape(one, {rows, columns}));
+      return made.back();
+    };
+    for (int i = 0; i < stacked_; ++i) {
+      views_.push_back({view(weight_, i), view(scales_, i), view(biases_, i)});
+    }
+    mx::eval(made);  // or kernels would copy what is not there yet
+  }
+  return as_weight(views_[static_cast<size_t>(which)]);
+}
+
 size_t QuantizableWeight::keep_int8_rows() {
+  if (stacked_ > 0) return 0;
   int8_rows_ = std::make_shared<kernels::Int8Rows>(kernels::int8_rows(weight({})));
   return int8_rows_->nbytes();
 }

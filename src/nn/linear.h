@@ -4,23 +4,25 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "kernels/matmul.h"
 #include "nn/module.h"
 
 namespace fovea::nn {
 
-// A weight [out, in] that a checkpoint may hold quantised.
+// A weight [out, in] that a checkpoint may hold quantised, or a stack of them.
 class QuantizableWeight : public Module {
  public:
-  QuantizableWeight(int out, int in);
+  // `stacked` weights [stacked, out, in]; 0 is one [out, in].
+  QuantizableWeight(int out, int in, int stacked = 0);
 
   // For the visitor that loads, where the checkpoint has scales for this weight. Throws
   // Error(kInvalidData) naming `path` when `in` is no multiple of the group size.
   void set_quantization(const kernels::Quantization& quantization, const std::string& path);
 
   // Keeps the loaded weight as int8 rows too (kernels/int8_rows.h), for the products of prompt
-  // rows; returns their bytes.
+  // rows; returns their bytes. A stack stays as it is.
   size_t keep_int8_rows();
 
   // Shows itself as quantizable, then its arrays.
@@ -36,14 +38,26 @@ class QuantizableWeight : public Module {
  protected:
   // As kernels take it, its products with this bias.
   kernels::Weight weight(const std::optional<mx::array>& bias) const;
+  // One of a stack, whose views are made at first use.
+  kernels::Weight weight_of(int which) const;
 
  private:
+  struct Arrays {
+    mx::array weight;
+    mx::array scales;
+    mx::array biases;
+  };
+  mx::Shape stack_of(int rows, int columns) const;
+  kernels::Weight as_weight(const Arrays& arrays) const;
+
   int out_;
   int in_;
+  int stacked_;
   std::optional<kernels::Quantization> quantization_;
   mx::array weight_;
   mx::array scales_;
   mx::array biases_;
+  mutable std::vector<Arrays> views_;  // of a stack
   std::shared_ptr<const kernels::Int8Rows> int8_rows_;
 };
 

@@ -116,6 +116,20 @@ void Weights::transform(const std::string& name,
   mx::eval(found->second.value);
 }
 
+void Weights::split(const std::string& name, const std::vector<Part>& parts) {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return;
+  const Tensor whole = std::move(found->second);
+  tensors_.erase(found);
+  for (const auto& [part, change] : parts) {
+    if (!tensors_.emplace(part, Tensor{whole.value, whole.checkpoint_name}).second) {
+      fail(ErrorKind::kInvalidData, "[weights] expected one tensor for '{}' but '{}' is another",
+           part, whole.checkpoint_name);
+    }
+    transform(part, change);
+  }
+}
+
 // Overrides are keyed by the module's path, with or without the name of the language model.
 std::optional<kernels::Quantization> Weights::quantization_of(const std::string& path) const {
   if (quantization_.is_null()) {

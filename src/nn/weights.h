@@ -28,6 +28,10 @@ class Weights {
   // Replaces a tensor that is there by `change` of it: for layouts that differ between writers.
   void transform(const std::string& name, const std::function<mx::array(const mx::array&)>& change);
 
+  // Replaces a tensor that is there by others, each a `change` of it.
+  using Part = std::pair<std::string, std::function<mx::array(const mx::array&)>>;
+  void split(const std::string& name, const std::vector<Part>& parts);
+
   bool contains(const std::string& name) const { return tensors_.contains(name); }
 
   // Moves the tensors into the module's parameters. A missing, misshapen or left-over tensor is

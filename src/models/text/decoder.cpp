@@ -1,5 +1,7 @@
 #include "models/text/decoder.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "kernels/numerics.h"
 #include "mlx/ops.h"
@@ -87,6 +89,29 @@ std::vector<int> read_sliding_windows(const Json& config, const DecoderType& typ
   return windows;
 }
 
+nn::MoeConfig read_moe_config(const Json& config, const nn::MoeConfig& standard) {
+  nn::MoeConfig c = standard;
+  c.num_experts = optional_size(config, "num_experts", c.num_experts, kExpertsMax);
+  c.num_experts_per_tok =
+      optional_size(config, "num_experts_per_tok", c.num_experts_per_tok, c.num_experts);
+  c.moe_intermediate_size = optional_size(config, "moe_intermediate_size", c.moe_intermediate_size);
+  c.norm_topk_prob = config.get_bool("norm_topk_prob", c.norm_topk_prob);
+  return c;
+}
+
+// Which layers have experts.
+std::vector<bool> read_sparse_layers(const Json& config, int layers) {
+  const int step = optional_size(config, "decoder_sparse_step", 1);
+  const Json plain = config["mlp_only_layers"];
+  const auto dense = plain.is_null() ? std::vector<int>() : plain.as_int_list();
+  std::vector<bool> sparse;
+  for (int i = 0; i < layers; ++i) {
+    const bool listed = std::find(dense.begin(), dense.end(), i) != dense.end();
+    sparse.push_back(!listed && (i + 1) % step == 0);
+  }
+  return sparse;
+}
+
 void require_silu(const Json& config) {
   const std::string name = config.get_string("hidden_act", "silu");
   if (name == "silu" || name == "swish") return;
@@ -131,28 +156,47 @@ DecoderConfig read_decoder_config(const Json& config, const DecoderType& type) {
   c.attention.qk_norm = type.qk_norm;
   c.attention.norm_eps = c.rms_norm_eps;
   c.mlp_bias = config.get_bool("mlp_bias", false);
+  if (type.experts.num_experts > 0) {
+    c.moe = read_moe_config(config, type.experts);
+    c.sparse = read_sparse_layers(config, c.num_hidden_layers);
+  }
   c.sliding_windows = read_sliding_windows(config, type, c.num_hidden_layers);
   return c;
 }
+
+namespace {
+
+using Mlp = std::variant<nn::SwigluMlp, nn::SparseMoe>;
+
+Mlp mlp_of(const DecoderConfig& c, int layer) {
+  if (!c.sparse.empty() && c.sparse[static_cast<size_t>(layer)]) {
+    return nn::SparseMoe(c.hidden_size, c.moe);
+  }
+  return nn::SwigluMlp(c.hidden_size, c.intermediate_size,
+                       c.mlp_bias ? Bias::kPresent : Bias::kNone);
+}
+
+}  // namespace
 
 DecoderLayer::DecoderLayer(const DecoderConfig& c, int layer)
     : input_layernorm_(c.hidden_size, c.rms_norm_eps),
       self_attn_(attention_of(c, layer)),
       post_attention_layernorm_(c.hidden_size, c.rms_norm_eps),
-      mlp_(c.hidden_size, c.intermediate_size, c.mlp_bias ? Bias::kPresent : Bias::kNone) {}
+      mlp_(mlp_of(c, layer)) {}
 
 mx::array DecoderLayer::operator()(const mx::array& x_TD, const nn::RopeTables& rope, int layer,
                                    nn::KvCache& cache,
                                    std::span<const nn::Segment> segments) const {
   const auto h_TD = mx::add(x_TD, self_attn_(input_layernorm_(x_TD), rope, layer, cache, segments));
-  return mlp_(post_attention_layernorm_(h_TD), h_TD);
+  const auto normed = post_attention_layernorm_(h_TD);
+  return std::visit([&](const auto& mlp) { return mlp(normed, h_TD); }, mlp_);
 }
 
 void DecoderLayer::visit(nn::Visitor& visitor) {
   visitor.child("input_layernorm", input_layernorm_);
   visitor.child("self_attn", self_attn_);
   visitor.child("post_attention_layernorm", post_attention_layernorm_);
-  visitor.child("mlp", mlp_);
+  std::visit([&](auto& mlp) { visitor.child("mlp", mlp); }, mlp_);
 }
 
 Decoder::Body::Body(const DecoderConfig& c)

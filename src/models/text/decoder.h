@@ -6,11 +6,13 @@
 #pragma once
 
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include "models/model.h"
 #include "nn/attention.h"
 #include "nn/mlp.h"
+#include "nn/moe.h"
 #include "nn/norm.h"
 
 namespace fovea::models::text {
@@ -42,6 +44,7 @@ struct DecoderType {
   int head_dim = 0;  // 0: hidden_size / num_attention_heads
   bool qk_norm = false;
   bool mrope_interleaved = false;
+  nn::MoeConfig experts = {};
 };
 
 // The row of llama, mistral or qwen2. Any other is Error(kUnsupported) that names `where`.
@@ -61,10 +64,13 @@ struct DecoderConfig {
   nn::AttentionConfig attention;     // without sliding_window:
   std::vector<int> sliding_windows;  // of each layer, 0 for none
   std::string body = "model";        // where checkpoints have all but the head; may be empty
+  nn::MoeConfig moe;                 // of the layers that
+  std::vector<bool> sparse;          // have experts; empty: none
   int deepstack_layers = 0;          // the first layers, to which rows bring features of their own
 };
 
-// `config` is the text part.
+// `config` is the text part. With num_experts, layers are sparse but for `mlp_only_layers` and what
+// `decoder_sparse_step` passes over; DecoderType::experts has the defaults.
 DecoderConfig read_decoder_config(const Json& config, const DecoderType& type);
 
 class DecoderLayer : public nn::Module {
@@ -78,7 +84,7 @@ class DecoderLayer : public nn::Module {
   nn::RmsNorm input_layernorm_;
   nn::Attention self_attn_;
   nn::RmsNorm post_attention_layernorm_;
-  nn::SwigluMlp mlp_;
+  std::variant<nn::SwigluMlp, nn::SparseMoe> mlp_;
 };
 
 // Parameters: embed_tokens, layers.N and norm of `body`, and lm_head unless tied.

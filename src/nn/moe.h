@@ -1,0 +1,66 @@
+// A mixture of experts in the place of an MLP: a router picks few of many SwiGLU MLPs for each row.
+// Source: Switch Transformers (arXiv:2101.03961), Hugging Face modeling_qwen3_moe. Engine thread
+// only.
+//
+// Legend: T rows, D hidden size, E experts, F width of an expert.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "mlx/ops.h"
+#include "nn/linear.h"
+
+namespace fovea::nn {
+
+class Weights;
+
+// E matrices [out, in] in one weight [E, out, in], each of which is used by itself.
+class ExpertLinear : public QuantizableWeight {
+ public:
+  ExpertLinear(int experts, int in, int out) : QuantizableWeight(out, in, experts) {}
+  kernels::Weight weight(int expert) const { return weight_of(expert); }
+};
+
+struct MoeConfig {
+  int num_experts = 0;  // 0: none
+  int num_experts_per_tok = 0;
+  int moe_intermediate_size = 0;
+  bool norm_topk_prob = true;  // the chosen experts' shares are made to add up to 1
+};
+
+// Parameters: gate (the router), switch_mlp.gate_proj, .up_proj and .down_proj.
+class SparseMoe : public Module {
+ public:
+  SparseMoe(int dim, const MoeConfig& config);
+
+  // Before loading: Hugging Face's experts.gate_up_proj [E, D, 2F] and experts.down_proj [E, F, D]
+  // under `path` become the parameters that are listed above.
+  static void unpack(Weights& weights, const std::string& path);
+
+  // The router's choice is needed to know which weights to read, so this evaluates the graph up to
+  // it. A row's bits do not depend on the rows beside it.
+  mx::array operator()(const mx::array& x_TD) const;
+  // With the residual added.
+  mx::array operator()(const mx::array& x_TD, const mx::array& residual_TD) const {
+    return mx::add(residual_TD, (*this)(x_TD));
+  }
+  void visit(Visitor& visitor) override;
+
+ private:
+  // Of each row its experts, best first, and their shares.
+  struct Routes {
+    std::vector<int> experts;   // [T * k]
+    std::vector<float> shares;  // [T * k]
+  };
+  Routes routes_of(const mx::array& x_TD) const;
+  mx::array expert(int index, const mx::array& x_RD) const;
+
+  MoeConfig config_;
+  Linear gate_;
+  ExpertLinear gate_proj_;
+  ExpertLinear up_proj_;
+  ExpertLinear down_proj_;
+};
+
+}  // namespace fovea::nn
