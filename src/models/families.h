@@ -15,8 +15,17 @@ std::unique_ptr<Model> make_idefics3(const Checkpoint& checkpoint);
 text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_llava(const Checkpoint& checkpoint);
 
+text::DecoderConfig qwen2_5_vl_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_qwen2_5_vl(const Checkpoint& checkpoint);
+
 text::DecoderConfig qwen2_vl_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_qwen2_vl(const Checkpoint& checkpoint);
+
+text::DecoderConfig qwen3_vl_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_qwen3_vl(const Checkpoint& checkpoint);
+
+text::DecoderConfig qwen3_vl_moe_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_qwen3_vl_moe(const Checkpoint& checkpoint);
 
 text::DecoderConfig text_only_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_text_only(const Checkpoint& checkpoint);

@@ -74,6 +74,13 @@ QwenVlModel::QwenVlModel(const Checkpoint& checkpoint, const text::DecoderConfig
          "[config.json] expected vision_config.{} {} as the decoder's but got {}", out_key,
          config.hidden_size, tower_->out_size());
   }
+  if (tower_->deepstack_layers() > config.num_hidden_layers) {
+    fail(ErrorKind::kInvalidData,
+         "[config.json] expected at most {} 'vision_config.deepstack_visual_indexes', as many as "
+         "the "
+         "decoder has layers, but got {}",
+         config.num_hidden_layers, tower_->deepstack_layers());
+  }
 }
 
 void QwenVlModel::visit(nn::Visitor& visitor) {

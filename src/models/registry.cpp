@@ -28,8 +28,14 @@ constexpr std::array kFamilies = {
     Row{"llava", llava_decoder_config, make_llava, "CLIP or SigLIP; MLP; llama, mistral or qwen2"},
     Row{"mistral", text_only_decoder_config, make_text_only, "mistral", "none"},
     Row{"qwen2", text_only_decoder_config, make_text_only, "qwen2", "none"},
+    Row{"qwen2_5_vl", qwen2_5_vl_decoder_config, make_qwen2_5_vl,
+        "2-D rotary ViT in windows; 2x2 merger MLP; qwen2 with M-RoPE"},
     Row{"qwen2_vl", qwen2_vl_decoder_config, make_qwen2_vl,
         "2-D rotary ViT; 2x2 merger MLP; qwen2 with M-RoPE"},
+    Row{"qwen3_vl", qwen3_vl_decoder_config, make_qwen3_vl,
+        "2-D rotary ViT; 2x2 mergers, deepstack; qwen3 with M-RoPE"},
+    Row{"qwen3_vl_moe", qwen3_vl_moe_decoder_config, make_qwen3_vl_moe,
+        "2-D rotary ViT; 2x2 mergers, deepstack; qwen3 with experts and M-RoPE"},
     Row{"smolvlm", idefics3_decoder_config, make_idefics3, "SigLIP; pixel shuffle, linear; llama"},
 };
 

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "models/families.h"
+#include "models/vision/qwen2_vl_tower.h"
+#include "models/vision/qwen3_vl_tower.h"
 #include "models/vision/vit.h"
 #include "support/expect_error.h"
 
@@ -89,6 +91,161 @@ TEST(ReleasedConfigs, SmolVlm2Of500M) {
     "vocab_size": 49280})");
   EXPECT_EQ(idefics3_decoder_config(checkpoint).attention.num_key_value_heads, 5);
   EXPECT_EQ(build_model(checkpoint)->info().num_layers, 32);
+}
+
+TEST(ReleasedConfigs, Qwen25VlOf3B) {
+  const auto checkpoint = checkpoint_of(R"({
+    "architectures": ["Qwen2_5_VLForConditionalGeneration"], "attention_dropout": 0.0,
+    "bos_token_id": 151643, "eos_token_id": 151645, "vision_start_token_id": 151652,
+    "vision_end_token_id": 151653, "vision_token_id": 151654, "image_token_id": 151655,
+    "video_token_id": 151656, "hidden_act": "silu", "hidden_size": 2048,
+    "initializer_range": 0.02, "intermediate_size": 11008, "max_position_embeddings": 128000,
+    "max_window_layers": 70, "model_type": "qwen2_5_vl", "num_attention_heads": 16,
+    "num_hidden_layers": 36, "num_key_value_heads": 2, "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0, "sliding_window": 32768, "tie_word_embeddings": true,
+    "torch_dtype": "bfloat16", "use_cache": true, "use_sliding_window": false,
+    "vision_config": {"depth": 32, "hidden_act": "silu", "hidden_size": 1280,
+      "intermediate_size": 3420, "num_heads": 16, "in_chans": 3, "out_hidden_size": 2048,
+      "patch_size": 14, "spatial_merge_size": 2, "spatial_patch_size": 14, "window_size": 112,
+      "fullatt_block_indexes": [7, 15, 23, 31], "tokens_per_second": 2,
+      "temporal_patch_size": 2},
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}, "vocab_size": 151936})",
+                                        R"({"eos_token_id": [151645, 151643]})");
+  const auto text = qwen2_5_vl_decoder_config(checkpoint);
+  EXPECT_EQ(text.hidden_size, 2048);
+  EXPECT_EQ(text.attention.qkv_bias, nn::Linear::Bias::kPresent);
+  EXPECT_EQ(text.attention.o_bias, nn::Linear::Bias::kNone);
+  EXPECT_EQ(text.rope.axes(), 3);
+  EXPECT_EQ(text.sliding_windows, std::vector<int>(36, 0));
+  EXPECT_EQ(text.tie_word_embeddings, true);
+  const auto tower = vision::read_qwen2_5_vl_tower_config(checkpoint.config["vision_config"]);
+  EXPECT_EQ(tower.grid.dim, 1280);
+  EXPECT_EQ(tower.grid.mlp_dim, 3420);
+  EXPECT_EQ(tower.window_side, 4);
+  EXPECT_EQ(tower.fullatt_block_indexes, std::vector<int>({7, 15, 23, 31}));
+  EXPECT_TRUE(tower.block.gated);
+  EXPECT_EQ(build_model(checkpoint)->info().eos_token_ids, std::vector<int32_t>({151643, 151645}));
+}
+
+constexpr const char* kQwen3Vl2B = R"({
+  "architectures": ["Qwen3VLForConditionalGeneration"], "image_token_id": 151655,
+  "model_type": "qwen3_vl", "tie_word_embeddings": true, "transformers_version": "4.57.0.dev0",
+  "text_config": {"attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 151643,
+    "dtype": "bfloat16", "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu",
+    "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 6144,
+    "max_position_embeddings": 262144, "model_type": "qwen3_vl_text",
+    "num_attention_heads": 16, "num_hidden_layers": 28, "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-06, "rope_scaling": {"mrope_interleaved": true,
+      "mrope_section": [24, 20, 20], "rope_type": "default"},
+    "rope_theta": 5000000, "tie_word_embeddings": true, "use_cache": true,
+    "vocab_size": 151936},
+  "video_token_id": 151656,
+  "vision_config": {"deepstack_visual_indexes": [5, 11, 17], "depth": 24,
+    "hidden_act": "gelu_pytorch_tanh", "hidden_size": 1024, "in_channels": 3,
+    "initializer_range": 0.02, "intermediate_size": 4096, "model_type": "qwen3_vl",
+    "num_heads": 16, "num_position_embeddings": 2304, "out_hidden_size": 2048,
+    "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2},
+  "vision_end_token_id": 151653, "vision_start_token_id": 151652})";
+
+TEST(ReleasedConfigs, Qwen3VlOf2B) {
+  const auto checkpoint = checkpoint_of(kQwen3Vl2B, R"({"eos_token_id": [151645, 151643]})");
+  const auto text = qwen3_vl_decoder_config(checkpoint);
+  EXPECT_EQ(text.hidden_size, 2048);
+  EXPECT_EQ(text.max_position_embeddings, 262144);
+  EXPECT_EQ(text.attention.head_dim, 128);
+  EXPECT_TRUE(text.attention.qk_norm);
+  EXPECT_EQ(text.attention.qkv_bias, nn::Linear::Bias::kNone);
+  EXPECT_EQ(text.rope.axes(), 3);
+  EXPECT_EQ(text.tie_word_embeddings, true);
+  const auto tower = vision::read_qwen3_vl_tower_config(checkpoint.config["vision_config"]);
+  EXPECT_EQ(tower.position_side, 48);
+  EXPECT_EQ(tower.deepstack_visual_indexes, std::vector<int>({5, 11, 17}));
+  EXPECT_EQ(tower.hidden_act, kernels::Gelu::kTanh);
+  const auto model = build_model(checkpoint);
+  EXPECT_EQ(model->info().eos_token_ids, std::vector<int32_t>({151643, 151645}));
+  EXPECT_EQ(model->info().hidden_size, 2048);
+  // Room for the features of three layers beside each token's own.
+  const int32_t token = 7;
+  EXPECT_EQ(model->embed_tokens({&token, 1}).shape(), mx::Shape({1, 4 * 2048}));
+}
+
+TEST(ReleasedConfigs, Qwen3VlOf30BWithExperts) {
+  const auto checkpoint = checkpoint_of(R"({
+    "architectures": ["Qwen3VLMoeForConditionalGeneration"], "image_token_id": 151655,
+    "model_type": "qwen3_vl_moe", "tie_word_embeddings": false,
+    "text_config": {"attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 151643,
+      "decoder_sparse_step": 1, "dtype": "bfloat16", "eos_token_id": 151645, "head_dim": 128,
+      "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 6144,
+      "max_position_embeddings": 262144, "mlp_only_layers": [],
+      "model_type": "qwen3_vl_moe_text", "moe_intermediate_size": 768, "norm_topk_prob": true,
+      "num_attention_heads": 32, "num_experts": 128, "num_experts_per_tok": 8,
+      "num_hidden_layers": 48, "num_key_value_heads": 4, "rms_norm_eps": 1e-06,
+      "rope_scaling": {"mrope_interleaved": true, "mrope_section": [24, 20, 20],
+        "rope_type": "default"},
+      "rope_theta": 5000000, "use_cache": true, "vocab_size": 151936},
+    "video_token_id": 151656,
+    "vision_config": {"deepstack_visual_indexes": [8, 16, 24], "depth": 27,
+      "hidden_act": "gelu_pytorch_tanh", "hidden_size": 1152, "in_channels": 3,
+      "intermediate_size": 4304, "model_type": "qwen3_vl_moe", "num_heads": 16,
+      "num_position_embeddings": 2304, "out_hidden_size": 2048, "patch_size": 16,
+      "spatial_merge_size": 2, "temporal_patch_size": 2},
+    "vision_end_token_id": 151653, "vision_start_token_id": 151652})");
+  const auto text = qwen3_vl_moe_decoder_config(checkpoint);
+  EXPECT_EQ(text.moe.num_experts, 128);
+  EXPECT_EQ(text.moe.num_experts_per_tok, 8);
+  EXPECT_EQ(text.moe.moe_intermediate_size, 768);
+  EXPECT_EQ(text.sparse, std::vector<bool>(48, true));
+  EXPECT_EQ(text.attention.head_dim, 128);
+}
+
+TEST(ReleasedConfigs, Qwen3VlMoeWhatMakesNoMixture) {
+  const auto with = [](const std::string& key, const std::string& value) {
+    return checkpoint_of(fmt::format(
+        R"({{"text_config": {{"num_hidden_layers": 4, "{}": {},
+             "rope_scaling": {{"mrope_section": [32, 16, 16]}}}}}})",
+        key, value));
+  };
+  const auto refused = [&](const std::string& key, const std::string& value) {
+    EXPECT_ERROR(qwen3_vl_moe_decoder_config(with(key, value)), ErrorKind::kInvalidData,
+                 "'text_config." + key + "'");
+  };
+  refused("num_experts", "0");
+  refused("num_experts", "1025");
+  refused("num_experts_per_tok", "61");  // of 60
+  refused("moe_intermediate_size", "-1");
+  refused("decoder_sparse_step", "0");
+  EXPECT_EQ(qwen3_vl_moe_decoder_config(with("decoder_sparse_step", "2")).sparse,
+            std::vector<bool>({false, true, false, true}));
+  EXPECT_EQ(qwen3_vl_moe_decoder_config(with("mlp_only_layers", "[1, 2]")).sparse,
+            std::vector<bool>({true, false, false, true}));
+}
+
+TEST(ReleasedConfigs, Qwen3VlWhatMakesNoTower) {
+  const auto refused = [](const std::string& text, const std::string& part) {
+    EXPECT_ERROR(vision::read_qwen3_vl_tower_config(Json::parse(text, "config.json")),
+                 ErrorKind::kInvalidData, part);
+  };
+  refused(R"({"num_position_embeddings": 2303})", "a square at 'num_position_embeddings'");
+  refused(R"({"deepstack_visual_indexes": [5, 5]})", "ascending blocks below 27");
+  refused(R"({"deepstack_visual_indexes": [27]})", "ascending blocks below 27");
+  std::string config = kQwen3Vl2B;
+  const std::string layers = "\"num_hidden_layers\": 28";
+  config.replace(config.find(layers), layers.size(), "\"num_hidden_layers\": 2");
+  EXPECT_ERROR(build_model(checkpoint_of(config)), ErrorKind::kInvalidData,
+               "at most 2 'vision_config.deepstack_visual_indexes'");
+}
+
+TEST(ReleasedConfigs, Qwen25VlWhatMakesNoTower) {
+  const auto refused = [](const std::string& text, const std::string& part) {
+    EXPECT_ERROR(vision::read_qwen2_5_vl_tower_config(Json::parse(text, "config.json")),
+                 ErrorKind::kInvalidData, part);
+  };
+  refused(R"({"window_size": 27})", "a merged patch or more at 'window_size' but got 27 pixels");
+  refused(R"({"hidden_size": 1281})", "'hidden_size' to be a multiple of 'num_heads'");
+  refused(R"({"fullatt_block_indexes": 7})", "'fullatt_block_indexes'");
+  EXPECT_ERROR(
+      vision::read_qwen2_5_vl_tower_config(Json::parse(R"({"hidden_act": "gelu"})", "config.json")),
+      ErrorKind::kUnsupported, "expected silu at 'hidden_act' but got 'gelu'");
 }
 
 TEST(ReleasedConfigs, Idefics3WithAnOddScaleIsRefused) {

@@ -23,7 +23,10 @@ struct Format {
 constexpr std::array kFormats = {
     Format{"idefics3", "image_token_id", "<image>", true},
     Format{"llava", "image_token_index", "<image>"},
+    Format{"qwen2_5_vl", "image_token_id", "<|image_pad|>", true},
     Format{"qwen2_vl", "image_token_id", "<|image_pad|>"},
+    Format{"qwen3_vl", "image_token_id", "<|image_pad|>", true},
+    Format{"qwen3_vl_moe", "image_token_id", "<|image_pad|>", true},
     Format{"smolvlm", "image_token_id", "<image>", true},
 };
 

@@ -237,7 +237,7 @@ int marked_pictures(const Json& prompt) {
 
 TEST(Processor, BuildsMessagesAsMlxVlm) {
   int compared = 0;
-  for (const char* family : {"qwen2_vl", "llava", "idefics3"}) {
+  for (const char* family : {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava", "idefics3"}) {
     const Json fixture = read_fixture(fmt::format("messages/{}.json", family));
     const Processor processor(
         open_checkpoint(fixture_path(fixture["checkpoint"].as_string()).string()));

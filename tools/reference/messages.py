@@ -7,7 +7,9 @@ from pathlib import Path
 
 import mlx_vlm.models.idefics3  # noqa: F401 (its processor class)
 import mlx_vlm.models.llava  # noqa: F401 (its processor class)
+import mlx_vlm.models.qwen2_5_vl  # noqa: F401 (its processor class)
 import mlx_vlm.models.qwen2_vl  # noqa: F401 (its processor class)
+import mlx_vlm.models.qwen3_vl  # noqa: F401 (its processor class)
 from mlx_vlm.prompt_utils import apply_chat_template
 from transformers import AutoProcessor
 
@@ -16,6 +18,8 @@ from rows import made_with, write_rows
 CHECKPOINTS = {
     "qwen2_vl": "parity/qwen2_vl/checkpoints/hf-f32",
     "llava": "parity/llava/checkpoints/clip-llama-hf-f32",
+    "qwen2_5_vl": "parity/qwen2_5_vl/checkpoints/hf-f32",
+    "qwen3_vl": "parity/qwen3_vl/checkpoints/hf-f32",
     "idefics3": "parity/idefics3/checkpoints/hf-f32",
 }
 

@@ -48,7 +48,12 @@ QUESTIONS = [
 ]
 # Cases about pictures: hidden states are left out.
 ODD_SIZES = ("tiny_picture", "wide_picture", "tall_picture")
-EMBEDDING_FIELDS = ("position_ids", "rope_deltas")
+EMBEDDING_FIELDS = (
+    "position_ids",
+    "rope_deltas",
+    "visual_pos_masks",
+    "deepstack_visual_embeds",
+)
 
 
 def without_padding(call):
@@ -125,7 +130,8 @@ class Reference:
             )
         if pixels is not None:
             found["pixel_values"] = pixels[0] if pixels.ndim == 5 else pixels
-            found["image_features"] = features[0].reshape(-1, features[0].shape[-1])
+            merged = features[0][0] if isinstance(features[0], tuple) else features[0]
+            found["image_features"] = merged.reshape(-1, merged.shape[-1])
         if "image_grid_thw" in extra:
             found["image_grid_thw"] = extra["image_grid_thw"]
         for index, value in enumerate(hidden):
@@ -323,11 +329,12 @@ def without_hidden(stages):
 
 
 def connector_of(model):
-    """The module whose results are the features of all pictures."""
+    """The module whose results are the features of all pictures; a tower that merges by itself may
+    have more to tell."""
     for name in ("connector", "multi_modal_projector"):
         if hasattr(model, name):
             return getattr(model, name)
-    return model.vision_tower.merger
+    return model.vision_tower
 
 
 def body_of(language_model):

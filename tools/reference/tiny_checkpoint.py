@@ -56,9 +56,18 @@ def write_json(path, value):
 
 
 def write_hugging_face(
-    folder, config, sidecars, to_hf_name, seed, shards=1, bf16_values=False, extra=None
+    folder,
+    config,
+    sidecars,
+    to_hf_name,
+    seed,
+    shards=1,
+    bf16_values=False,
+    extra=None,
+    released=None,
 ):
-    """config.json and friends, and weights under PyTorch names with PyTorch convolution order."""
+    """config.json and friends, and weights under PyTorch names with PyTorch convolution order;
+    `released` may rearrange all of them."""
     folder.mkdir(parents=True)
     for name, content in {"config.json": config, **sidecars}.items():
         write_json(folder / name, content)
@@ -70,6 +79,8 @@ def write_hugging_face(
             random = np.moveaxis(random, -1, 1)
         tensors[name_there] = np.ascontiguousarray(random)
     tensors.update(extra or {})
+    if released:
+        tensors = released(tensors)
     if shards == 1:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return

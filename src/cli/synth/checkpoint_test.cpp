@@ -57,6 +57,9 @@ float deviation_of(const mx::array& x) { return mx::std(mx::astype(x, mx::float3
 TEST(SynthShapes, HaveTheParametersOfTheRealModels) {
   EXPECT_EQ(values(plan("qwen2_vl-2b", {})), 2'208'985'600);
   EXPECT_EQ(values(plan("qwen2_vl-7b", {})), 8'291'375'616);
+  EXPECT_EQ(values(plan("qwen2_5_vl-3b", {})), 3'754'622'976);
+  EXPECT_EQ(values(plan("qwen3_vl-2b", {})), 2'127'532'032);
+  EXPECT_EQ(values(plan("qwen3_vl-30b-a3b", {})), 31'070'754'032);
   EXPECT_EQ(values(plan("llava-1.5-7b", {})), 7'063'427'072);
   EXPECT_EQ(values(plan("smolvlm-256m", {})), 256'484'928);
 }
@@ -170,7 +173,8 @@ TEST_P(SynthFolder, AFolderInUseIsLeftAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, SynthFolder,
-                         ::testing::Values("qwen2_vl-tiny", "llava-tiny", "idefics3-tiny"),
+                         ::testing::Values("qwen2_vl-tiny", "llava-tiny", "idefics3-tiny",
+                                           "qwen2_5_vl-tiny", "qwen3_vl-tiny"),
                          [](const auto& shape) {
                            const std::string name = shape.param;
                            return name.substr(0, name.find('-'));

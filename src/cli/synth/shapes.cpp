@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "cli/synth/shapes_idefics3.h"
+#include "cli/synth/shapes_qwen_vl.h"
 
 namespace fovea::cli {
 namespace {
@@ -123,7 +124,8 @@ constexpr const char* kLlavaInterleave = R"json({
 struct Row {
   const char* name;
   const char* family;
-  const char* size;  // what this size has of its own, merged into the family's
+  const char* size;               // what this size has of its own, merged into the family's
+  const char* vocabulary = "{}";  // the family whose vocabulary it has, where that is another
 };
 
 // One row a checkpoint. The tiny ones keep a family's special tokens behind a text vocabulary of
@@ -150,6 +152,42 @@ constexpr std::array kRows = {
       "generation_config.json": {"bos_token_id": 320, "pad_token_id": 320,
         "eos_token_id": [322, 320]},
       "preprocessor_config.json": {"max_pixels": 50176}, "vocabulary": {"text": 320}})json"},
+    Row{"qwen2_5_vl-3b", kQwen25Vl, R"json({"config.json": {
+      "hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36,
+      "num_attention_heads": 16, "num_key_value_heads": 2, "max_window_layers": 70,
+      "vocab_size": 151936, "tie_word_embeddings": true,
+      "vision_config": {"out_hidden_size": 2048}}})json",
+        kQwen2Vl},
+    Row{"qwen2_5_vl-tiny", kQwen25Vl, R"json({"config.json": {
+      "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+      "num_attention_heads": 4, "num_key_value_heads": 2, "max_window_layers": 2,
+      "max_position_embeddings": 1024, "vocab_size": 336, "tie_word_embeddings": true,
+      "bos_token_id": 320, "eos_token_id": 322, "vision_start_token_id": 329,
+      "vision_end_token_id": 330, "vision_token_id": 331, "image_token_id": 332,
+      "video_token_id": 333, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+      "vision_config": {"depth": 2, "hidden_size": 32, "intermediate_size": 44, "num_heads": 2,
+        "out_hidden_size": 64, "fullatt_block_indexes": [1]}},
+      "generation_config.json": {"bos_token_id": 320, "pad_token_id": 320,
+        "eos_token_id": [322, 320]},
+      "preprocessor_config.json": {"max_pixels": 50176}, "vocabulary": {"text": 320}})json",
+        kQwen2Vl},
+    Row{"qwen3_vl-2b", kQwen3Vl, "{}", kQwen2Vl},
+    Row{"qwen3_vl-30b-a3b", kQwen3Vl, kQwen3Vl30bA3b, kQwen2Vl},
+    Row{"qwen3_vl-tiny", kQwen3Vl, R"json({"config.json": {
+      "vision_start_token_id": 329, "vision_end_token_id": 330, "image_token_id": 332,
+      "video_token_id": 333,
+      "text_config": {"bos_token_id": 320, "eos_token_id": 322, "head_dim": 24,
+        "hidden_size": 64, "intermediate_size": 128, "max_position_embeddings": 1024,
+        "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 2,
+        "rope_scaling": {"mrope_section": [6, 3, 3]}, "vocab_size": 336},
+      "vision_config": {"deepstack_visual_indexes": [1], "depth": 2, "hidden_size": 32,
+        "intermediate_size": 48, "num_heads": 2, "num_position_embeddings": 25,
+        "out_hidden_size": 64}},
+      "generation_config.json": {"bos_token_id": 320, "pad_token_id": 320,
+        "eos_token_id": [322, 320]},
+      "preprocessor_config.json": {"size": {"longest_edge": 65536, "shortest_edge": 4096}},
+      "vocabulary": {"text": 320}})json",
+        kQwen2Vl},
     Row{"llava-1.5-7b", kLlava15, "{}"},
     Row{"llava-interleave-qwen-0.5b", kLlavaInterleave, "{}"},
     Row{"llava-tiny", kLlava15, R"json({"config.json": {
@@ -201,7 +239,11 @@ std::vector<std::string> synth_shape_names() {
 SynthShape synth_shape(const std::string& name) {
   for (const auto& row : kRows) {
     if (name != row.name) continue;
-    const Json all = merged(Json::parse(row.family, name), Json::parse(row.size, name));
+    JsonObject base;
+    const Json vocabulary = Json::parse(row.vocabulary, name)["vocabulary"];
+    if (!vocabulary.is_null()) base.set("vocabulary", vocabulary);
+    const Json family = merged(base.freeze(name), Json::parse(row.family, name));
+    const Json all = merged(family, Json::parse(row.size, name));
     JsonObject files;
     for (const auto& key : all.keys()) {
       if (key != "vocabulary") files.set(key, all[key]);
