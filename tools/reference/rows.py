@@ -24,3 +24,7 @@ def in_rows(value):
 def write_rows(path, content):
     members = (f"{one_line(key)}: {in_rows(value)}" for key, value in content.items())
     path.write_text("{\n " + ",\n ".join(members) + "\n}\n")
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

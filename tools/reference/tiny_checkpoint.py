@@ -13,6 +13,8 @@ from mlx_vlm.convert import convert
 from mlx_vlm.utils import get_model_and_args, update_module_configs
 from safetensors.numpy import save_file
 
+from rows import write_json
+
 NORMS = ("norm", "ln_q")
 SPREAD = 0.6  # so that some tokens win clearly, as they do in a trained model
 
@@ -49,10 +51,6 @@ def build_model(config):
     model_config = model_class.ModelConfig.from_dict(config)
     model_config = update_module_configs(model_config, model_class, config, ["text", "vision"])
     return model_class.Model(model_config)
-
-
-def write_json(path, value):
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_hugging_face(
