@@ -8,11 +8,35 @@
 
 namespace fovea::nn {
 
+QkvProjection::QkvProjection(int in, int q_size, int kv_size, Linear::Bias bias, bool fused)
+    : q_size_(q_size), kv_size_(kv_size) {
+  if (fused) {
+    parts_.emplace_back(in, q_size + 2 * kv_size, bias);
+  } else {
+    for (const int size : {q_size, kv_size, kv_size}) parts_.emplace_back(in, size, bias);
+  }
+}
+
+std::array<mx::array, 3> QkvProjection::operator()(const mx::array& x_TD) const {
+  if (parts_.size() == 3) return {parts_[0](x_TD), parts_[1](x_TD), parts_[2](x_TD)};
+  const auto all = mx::split(parts_[0](x_TD), mx::Shape{q_size_, q_size_ + kv_size_}, -1);
+  return {all[0], all[1], all[2]};
+}
+
+void QkvProjection::visit(Visitor& visitor) {
+  if (parts_.size() == 1) {
+    visitor.child("qkv_proj", parts_[0]);
+    return;
+  }
+  visitor.child("q_proj", parts_[0]);
+  visitor.child("k_proj", parts_[1]);
+  visitor.child("v_proj", parts_[2]);
+}
+
 Attention::Attention(const AttentionConfig& c)
     : config_(c),
-      q_proj_(c.hidden_size, c.num_attention_heads * c.head_dim, c.qkv_bias),
-      k_proj_(c.hidden_size, c.num_key_value_heads * c.head_dim, c.qkv_bias),
-      v_proj_(c.hidden_size, c.num_key_value_heads * c.head_dim, c.qkv_bias),
+      qkv_(c.hidden_size, c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim,
+           c.qkv_bias, c.fused_qkv),
       o_proj_(c.num_attention_heads * c.head_dim, c.hidden_size, c.o_bias) {
   if (!c.qk_norm) return;
   q_norm_.emplace(c.head_dim, c.norm_eps);
@@ -28,23 +52,22 @@ mx::array Attention::operator()(const mx::array& x_TD, const RopeTables& rope, i
   const auto rotated = [&](const mx::array& x, const std::optional<RmsNorm>& norm) {
     return kernels::rope(norm ? (*norm)(x) : x, rope.cos_TR, rope.sin_TR);
   };
-  const auto q_THD = rotated(heads(q_proj_(x_TD), config_.num_attention_heads), q_norm_);
-  const auto k_TKD = rotated(heads(k_proj_(x_TD), config_.num_key_value_heads), k_norm_);
-  const auto v_TKD = heads(v_proj_(x_TD), config_.num_key_value_heads);
+  const auto [q, k, v] = qkv_(x_TD);
+  const auto q_THD = rotated(heads(q, config_.num_attention_heads), q_norm_);
+  const auto k_TKD = rotated(heads(k, config_.num_key_value_heads), k_norm_);
+  const auto v_TKD = heads(v, config_.num_key_value_heads);
   AttentionSpec spec;
   spec.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   spec.window = config_.sliding_window;
   const bool exact =
-      k_proj_.dtype() == mx::float32 || kernels::numerics() == kernels::Numerics::kFloat32;
+      qkv_.dtype() == mx::float32 || kernels::numerics() == kernels::Numerics::kFloat32;
   spec.kv_dtype = exact ? mx::float32 : mx::bfloat16;
   const auto out_THD = cache.attend(layer, q_THD, k_TKD, v_TKD, segments, spec);
   return o_proj_(mx::reshape(out_THD, {t, -1}));
 }
 
 void Attention::visit(Visitor& visitor) {
-  visitor.child("q_proj", q_proj_);
-  visitor.child("k_proj", k_proj_);
-  visitor.child("v_proj", v_proj_);
+  qkv_.visit(visitor);
   visitor.child("o_proj", o_proj_);
   if (q_norm_) visitor.child("q_norm", *q_norm_);
   if (k_norm_) visitor.child("k_norm", *k_norm_);

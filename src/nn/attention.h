@@ -4,8 +4,10 @@
 // Legend: T rows, D hidden size, H heads, K key/value heads.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "nn/kv_cache.h"
 #include "nn/linear.h"
@@ -13,6 +15,21 @@
 #include "nn/rope.h"
 
 namespace fovea::nn {
+
+// Queries, keys and values of one input: three products, or one whose rows hold them one behind the
+// other. Parameters: q_proj, k_proj and v_proj, or qkv_proj.
+class QkvProjection : public Module {
+ public:
+  QkvProjection(int in, int q_size, int kv_size, Linear::Bias bias, bool fused);
+  std::array<mx::array, 3> operator()(const mx::array& x_TD) const;
+  mx::Dtype dtype() const { return parts_.back().dtype(); }
+  void visit(Visitor& visitor) override;
+
+ private:
+  int q_size_;
+  int kv_size_;
+  std::vector<Linear> parts_;
+};
 
 struct AttentionConfig {
   int hidden_size = 0;
@@ -22,6 +39,7 @@ struct AttentionConfig {
   Linear::Bias qkv_bias = Linear::Bias::kNone;
   Linear::Bias o_bias = Linear::Bias::kNone;
   int sliding_window = 0;  // 0: none
+  bool fused_qkv = false;
   bool qk_norm = false;    // an RMS norm over each head's queries and keys, before they turn
   float norm_eps = 1e-6f;
 };
@@ -35,9 +53,7 @@ class Attention : public Module {
 
  private:
   AttentionConfig config_;
-  Linear q_proj_;
-  Linear k_proj_;
-  Linear v_proj_;
+  QkvProjection qkv_;
   Linear o_proj_;
   std::optional<RmsNorm> q_norm_;
   std::optional<RmsNorm> k_norm_;

@@ -1,8 +1,40 @@
 #include "nn/mlp.h"
 
 #include "base/error.h"
+#include "mlx/ops.h"
 
 namespace fovea::nn {
+
+SwigluMlp::SwigluMlp(int dim, int hidden, Linear::Bias bias, bool fused)
+    : down_proj_(hidden, dim, bias) {
+  if (fused) {
+    in_.emplace_back(dim, 2 * hidden, bias);
+  } else {
+    for (int i = 0; i < 2; ++i) in_.emplace_back(dim, hidden, bias);
+  }
+}
+
+mx::array SwigluMlp::operator()(const mx::array& x,
+                                const std::optional<mx::array>& residual) const {
+  const auto hidden = [&] {
+    if (in_.size() == 2) {
+      return kernels::gated_linear(x, in_[0].weight(), in_[1].weight(), kernels::Activation::kSilu);
+    }
+    const auto halves = mx::split(in_[0](x), 2, -1);
+    return kernels::swiglu(halves[0], halves[1]);
+  };
+  return down_proj_(hidden(), {.residual = residual});
+}
+
+void SwigluMlp::visit(Visitor& visitor) {
+  if (in_.size() == 1) {
+    visitor.child("gate_up_proj", in_[0]);
+  } else {
+    visitor.child("gate_proj", in_[0]);
+    visitor.child("up_proj", in_[1]);
+  }
+  visitor.child("down_proj", down_proj_);
+}
 
 kernels::Gelu gelu_from_config(const Json& config, const std::string& key,
                                const std::string& fallback) {

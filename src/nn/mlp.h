@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "kernels/activation.h"
@@ -10,27 +11,18 @@
 
 namespace fovea::nn {
 
-// down(silu(gate(x)) * up(x)), as in llama-like decoders.
+// down(silu(gate(x)) * up(x)), as in llama-like decoders. Parameters: gate_proj and up_proj, or
+// both as one gate_up_proj where they are fused; down_proj.
 class SwigluMlp : public Module {
  public:
-  SwigluMlp(int dim, int hidden, Linear::Bias bias)
-      : gate_proj_(dim, hidden, bias), up_proj_(dim, hidden, bias), down_proj_(hidden, dim, bias) {}
+  SwigluMlp(int dim, int hidden, Linear::Bias bias, bool fused = false);
   // `residual`, where there is one, is added.
   mx::array operator()(const mx::array& x,
-                       const std::optional<mx::array>& residual = std::nullopt) const {
-    const auto hidden = kernels::gated_linear(x, gate_proj_.weight(), up_proj_.weight(),
-                                              kernels::Activation::kSilu);
-    return down_proj_(hidden, {.residual = residual});
-  }
-  void visit(Visitor& visitor) override {
-    visitor.child("gate_proj", gate_proj_);
-    visitor.child("up_proj", up_proj_);
-    visitor.child("down_proj", down_proj_);
-  }
+                       const std::optional<mx::array>& residual = std::nullopt) const;
+  void visit(Visitor& visitor) override;
 
  private:
-  Linear gate_proj_;
-  Linear up_proj_;
+  std::vector<Linear> in_;
   Linear down_proj_;
 };
 

@@ -50,6 +50,7 @@ nn::AttentionConfig read_attention_config(const Json& config, const DecoderType&
   const bool all_biases = config.get_bool("attention_bias", false);
   a.qkv_bias = type.qkv_bias || all_biases ? Bias::kPresent : Bias::kNone;
   a.o_bias = all_biases && !type.qkv_bias ? Bias::kPresent : Bias::kNone;
+  a.fused_qkv = type.fused_projections;
   return a;
 }
 
@@ -71,7 +72,8 @@ bool layer_slides(const Json& layer_types, int layer, int layers) {
 
 std::vector<int> read_sliding_windows(const Json& config, const DecoderType& type, int layers) {
   std::vector<int> windows(static_cast<size_t>(layers), 0);
-  const bool is_null = config.contains("sliding_window") && config["sliding_window"].is_null();
+  const bool is_null = config.contains("sliding_window") ? config["sliding_window"].is_null()
+                                                         : type.sliding_window == 0;
   const bool told =
       type.sliding == Sliding::kEveryLayer ||
       (type.sliding == Sliding::kWhenTold && config.get_bool("use_sliding_window", false));
@@ -156,6 +158,7 @@ DecoderConfig read_decoder_config(const Json& config, const DecoderType& type) {
   c.attention.qk_norm = type.qk_norm;
   c.attention.norm_eps = c.rms_norm_eps;
   c.mlp_bias = config.get_bool("mlp_bias", false);
+  c.fused_mlp = type.fused_projections;
   if (type.experts.num_experts > 0) {
     c.moe = read_moe_config(config, type.experts);
     c.sparse = read_sparse_layers(config, c.num_hidden_layers);
@@ -173,7 +176,7 @@ Mlp mlp_of(const DecoderConfig& c, int layer) {
     return nn::SparseMoe(c.hidden_size, c.moe);
   }
   return nn::SwigluMlp(c.hidden_size, c.intermediate_size,
-                       c.mlp_bias ? Bias::kPresent : Bias::kNone);
+                       c.mlp_bias ? Bias::kPresent : Bias::kNone, c.fused_mlp);
 }
 
 }  // namespace

@@ -39,12 +39,13 @@ struct DecoderType {
   int max_position_embeddings;
   float rms_norm_eps;
   double rope_theta;
-  int sliding_window;
+  int sliding_window;  // 0: none where the config names none
   int max_window_layers;
   int head_dim = 0;  // 0: hidden_size / num_attention_heads
   bool qk_norm = false;
   bool mrope_interleaved = false;
   nn::MoeConfig experts = {};
+  bool fused_projections = false;  // qkv_proj and gate_up_proj: phi3
 };
 
 // The row of llama, mistral or qwen2. Any other is Error(kUnsupported) that names `where`.
@@ -61,6 +62,7 @@ struct DecoderConfig {
   float rms_norm_eps = 1e-6f;
   std::optional<bool> tie_word_embeddings;  // where config.json says; the family's to fill in
   bool mlp_bias = false;
+  bool fused_mlp = false;
   nn::AttentionConfig attention;     // without sliding_window:
   std::vector<int> sliding_windows;  // of each layer, 0 for none
   std::string body = "model";        // where checkpoints have all but the head; may be empty
