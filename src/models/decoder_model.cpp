@@ -31,7 +31,12 @@ mx::array DecoderModel::embed_tokens(std::span<const int32_t> tokens) const {
 }
 
 Positions DecoderModel::position_ids(const Prompt& prompt) const {
-  return consecutive_positions(static_cast<int>(prompt.tokens.size()), info_.position_axes);
+  const auto length = static_cast<int>(prompt.tokens.size());
+  if (!decoder_.config().rope.depends_on_length()) {
+    return consecutive_positions(length, info_.position_axes);
+  }
+  const auto last = mx::full({1, length}, length - 1, mx::int32);
+  return {mx::concatenate({consecutive_positions(length, 1).position_ids_AL, last}, 0), 0};
 }
 
 mx::array DecoderModel::forward(const Batch& batch, nn::KvCache& cache,

@@ -23,7 +23,7 @@ class DecoderModel : public Model {
  public:
   const ModelInfo& info() const override { return info_; }
   mx::array embed_tokens(std::span<const int32_t> tokens) const override;
-  // 0, 1, 2, ... on every axis.
+  // 0, 1, 2, ... on every axis, but for what longrope asks for (nn/rope.h).
   Positions position_ids(const Prompt& prompt) const override;
   mx::array forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const override;
   void prepare_weights(nn::Weights& weights) override;

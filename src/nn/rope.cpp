@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numbers>
 #include <numeric>
 
@@ -37,8 +38,15 @@ void scale_as_llama3(const Json& scaling, std::vector<float>& frequencies) {
   }
 }
 
+std::string scaling_type(const Json& scaling) {
+  return scaling.get_string("rope_type", scaling.get_string("type", "default"));
+}
+
+// "su" is what the first checkpoints called it.
+bool is_longrope(const std::string& type) { return type == "longrope" || type == "su"; }
+
 void scale_frequencies(const Json& scaling, std::vector<float>& frequencies) {
-  const std::string type = scaling.get_string("rope_type", scaling.get_string("type", "default"));
+  const std::string type = scaling_type(scaling);
   if (type == "default" || type == "mrope") return;
   if (type == "linear") {
     const double factor = required(scaling, "factor");
@@ -47,7 +55,7 @@ void scale_frequencies(const Json& scaling, std::vector<float>& frequencies) {
     scale_as_llama3(scaling, frequencies);
   } else {
     fail(ErrorKind::kUnsupported,
-         "[{}] expected rope scaling default, linear, llama3 or mrope but got '{}'",
+         "[{}] expected rope scaling default, linear, llama3, longrope, su or mrope but got '{}'",
          scaling.where(), type);
   }
 }
@@ -101,21 +109,69 @@ RotaryEmbedding::RotaryEmbedding(const Json& config, int head_dim, double standa
   for (int i = 0; i < rotated / 2; ++i) {
     inv_freq_.push_back(static_cast<float>(1 / std::pow(theta, 2.0 * i / rotated)));
   }
-  scale_frequencies(older.size() > 0 ? older : newer, inv_freq_);
+  const Json scaling = older.size() > 0 ? older : newer;
+  if (is_longrope(scaling_type(scaling))) {
+    read_longrope(config, scaling);
+  } else {
+    scale_frequencies(scaling, inv_freq_);
+  }
   for (const Json& source : {newer, older}) {
     const Json section = source["mrope_section"];
     if (!section.is_null()) axis_of_ = axes_of(read_sections(section, rotated / 2), interleaved);
   }
 }
 
+int RotaryEmbedding::axes() const {
+  if (depends_on_length()) return 2;
+  return axis_of_.empty() ? 1 : 3;
+}
+
+void RotaryEmbedding::read_longrope(const Json& config, const Json& scaling) {
+  const Json& at = scaling.contains("original_max_position_embeddings") ? scaling : config;
+  const double original = required(at, "original_max_position_embeddings");
+  if (original < 2 || original > std::numeric_limits<int>::max()) {
+    fail(ErrorKind::kInvalidData, "[{}] expected a length from 2 at '{}' but got {}", at.where(),
+         at["original_max_position_embeddings"].path(), original);
+  }
+  long_context_ = static_cast<int>(original);
+  const double longest = positive_number(config, "max_position_embeddings", original);
+  const double factor = positive_number(scaling, "factor", longest / original);
+  const double standard = factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(original));
+  stretch_ = static_cast<float>(positive_number(scaling, "attention_factor", standard));
+  const auto divided = [&](const std::string& key) {
+    const auto factors = scaling[key].as_float_list();
+    std::vector<float> frequencies = inv_freq_;
+    const bool fits = factors.size() == frequencies.size() &&
+                      std::all_of(factors.begin(), factors.end(), [](float f) { return f > 0; });
+    if (!fits) {
+      fail(ErrorKind::kInvalidData, "[{}] expected {} numbers above 0 at '{}' but got {}",
+           scaling.where(), frequencies.size(), scaling[key].path(), scaling[key].dump());
+    }
+    for (size_t i = 0; i < factors.size(); ++i) frequencies[i] /= factors[i];
+    return frequencies;
+  };
+  long_freq_ = divided("long_factor");
+  inv_freq_ = divided("short_factor");
+}
+
 RopeTables RotaryEmbedding::tables(const mx::array& position_ids_AT) const {
   const auto count = static_cast<int>(inv_freq_.size());
-  const mx::array frequencies(inv_freq_.data(), {1, count}, mx::float32);
+  const auto row_of = [&](const std::vector<float>& frequencies) {
+    return mx::array(frequencies.data(), {1, count}, mx::float32);
+  };
   const auto positions_AT = mx::astype(position_ids_AT, mx::float32);
   // [T, 1] of the one axis, or [T, R] of each frequency's.
   const auto axes = axis_of_.empty() ? mx::array({0}) : mx::array(axis_of_.data(), {count});
   const auto turning = mx::transpose(mx::take(positions_AT, axes, 0));
-  const auto angles = mx::multiply(turning, frequencies);
+  if (depends_on_length()) {
+    const auto last = mx::transpose(mx::take(position_ids_AT, mx::array({1}), 0));
+    const auto chosen = mx::where(mx::greater_equal(last, mx::array(long_context_)),
+                                  row_of(long_freq_), row_of(inv_freq_));
+    const auto angles = mx::multiply(turning, chosen);
+    return {mx::multiply(mx::cos(angles), mx::array(stretch_)),
+            mx::multiply(mx::sin(angles), mx::array(stretch_))};
+  }
+  const auto angles = mx::multiply(turning, row_of(inv_freq_));
   return {mx::cos(angles), mx::sin(angles)};
 }
 

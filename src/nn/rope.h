@@ -1,9 +1,13 @@
-// Rotary tables from a model's config: plain, linear and llama3 scaling, and M-RoPE, in which three
-// position axes share the frequencies, in sections or interleaved. Source of the formulas: RoFormer
-// (arXiv:2104.09864), Qwen2-VL (arXiv:2409.12191), Qwen3-VL (arXiv:2511.21631), Hugging Face
+// Rotary tables from a model's config: plain, linear, llama3 and longrope scaling, and M-RoPE, in
+// which three position axes share the frequencies, in sections or interleaved. Source of the
+// formulas: RoFormer (arXiv:2104.09864), Qwen2-VL (arXiv:2409.12191), Qwen3-VL (arXiv:2511.21631),
+// LongRoPE (arXiv:2402.13753), Hugging Face
 // modeling_rope_utils.
 //
-// Legend: T rows, A position axes (1, or 3 for M-RoPE), R frequencies (half the rotated size).
+// Legend: T rows, A position axes, R frequencies (half the rotated size). A is 1, or 3 for M-RoPE,
+// or 2 for longrope, whose frequencies depend on how long the text is: the second axis has the last
+// position that was known when a row was computed, so that a prompt's rows all turn alike, however
+// it is cut.
 #pragma once
 
 #include <vector>
@@ -30,12 +34,19 @@ class RotaryEmbedding {
   RotaryEmbedding(const Json& config, int head_dim, double standard_theta = 10000,
                   bool interleaved = false);
 
-  int axes() const { return axis_of_.empty() ? 1 : 3; }
+  int axes() const;
+  // Whether the second axis is the last known position.
+  bool depends_on_length() const { return long_context_ > 0; }
   RopeTables tables(const mx::array& position_ids_AT) const;
 
  private:
-  std::vector<float> inv_freq_;  // [R]
-  std::vector<int> axis_of_;     // [R], for M-RoPE
+  void read_longrope(const Json& config, const Json& scaling);
+
+  std::vector<float> inv_freq_;   // [R]
+  std::vector<int> axis_of_;      // [R], for M-RoPE
+  std::vector<float> long_freq_;  // [R], in place of inv_freq_ from long_context_ positions on
+  int long_context_ = 0;          // 0: no longrope
+  float stretch_ = 1;             // of cosines and sines
 };
 
 }  // namespace fovea::nn

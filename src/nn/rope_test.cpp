@@ -65,6 +65,45 @@ TEST(RotaryEmbedding, Llama3StretchesLongWavelengthsOnly) {
   EXPECT_NEAR(scaled.back(), plain.back() / 8, 1e-9);
 }
 
+// A tiny form of Phi-3.5's: four frequencies, lengthened from 32 to 512 positions.
+constexpr const char* kLongrope = R"({"max_position_embeddings": 512,
+    "original_max_position_embeddings": 32, "rope_scaling": {"type": "su",
+    "short_factor": [1, 1.5, 2, 2.5], "long_factor": [2, 4, 8, 16]}})";
+
+TEST(RotaryEmbedding, LongropeDividesByTheFactorsOfTheTextsLength) {
+  const auto rope = rope_of(kLongrope, 8);
+  ASSERT_EQ(rope.axes(), 2);
+  // Row 0 was computed when position 31 was the last known one, row 1 when 32 was.
+  const int ids[] = {1, 1, 31, 32};
+  auto tables = rope.tables(mx::array(ids, {2, 2}, mx::int32));
+  mx::eval({tables.cos_TR, tables.sin_TR});
+  const double stretch = std::sqrt(1 + std::log(16.0) / std::log(32.0));
+  const double factors[2][4] = {{1, 1.5, 2, 2.5}, {2, 4, 8, 16}};
+  for (int row = 0; row < 2; ++row) {
+    for (int i = 0; i < 4; ++i) {
+      const double angle = std::pow(10000.0, -i / 4.0) / factors[row][i];
+      EXPECT_NEAR(tables.cos_TR.data<float>()[row * 4 + i], stretch * std::cos(angle), 1e-6);
+      EXPECT_NEAR(tables.sin_TR.data<float>()[row * 4 + i], stretch * std::sin(angle), 1e-6);
+    }
+  }
+}
+
+TEST(RotaryEmbedding, LongropeNeedsAFactorForEveryFrequency) {
+  const auto refuse = [](const std::string& scaling, const std::string& part) {
+    EXPECT_ERROR(rope_of(R"({"rope_scaling": {"rope_type": "longrope", )" + scaling + "}}", 8),
+                 ErrorKind::kInvalidData, part);
+  };
+  const std::string length = R"("original_max_position_embeddings": 32, )";
+  refuse(R"("short_factor": [1, 1, 1, 1], "long_factor": [1, 1, 1, 1])",
+         "'original_max_position_embeddings'");
+  refuse(R"("original_max_position_embeddings": 1, "short_factor": [1], "long_factor": [1])",
+         "length from 2");
+  refuse(length + R"("short_factor": [1, 1, 1, 1], "long_factor": [1, 1, 1])",
+         "4 numbers above 0 at 'rope_scaling.long_factor'");
+  refuse(length + R"("short_factor": [1, 1, 0, 1], "long_factor": [1, 1, 1, 1])",
+         "4 numbers above 0 at 'rope_scaling.short_factor'");
+}
+
 TEST(RotaryEmbedding, SectionsTakeTheirAxesPosition) {
   const auto rope = rope_of(R"({"rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}})");
   EXPECT_EQ(rope.axes(), 3);
