@@ -39,7 +39,6 @@ mx::array unfold(const HostTensor& pixels, const VitConfig& c) {
 // of Hugging Face's configuration classes.
 struct VitType {
   const char* model_type;
-  const char* hidden_act;
   VitConfig standard;
 };
 
@@ -48,18 +47,23 @@ constexpr VitConfig kIdefics3 = {.hidden_size = 1152,
                                  .num_attention_heads = 16,
                                  .patch_size = 32,
                                  .layer_norm_eps = 1e-6f,
+                                 .hidden_act = kernels::Gelu::kTanh,
                                  .has_class_row = false};
 
 constexpr VitType kTowers[] = {
     {.model_type = "clip_vision_model",
-     .hidden_act = "quick_gelu",
-     .standard = {.patch_size = 32, .layer_norm_eps = 1e-5f, .has_class_row = true}},
+     .standard = {.patch_size = 32,
+                  .layer_norm_eps = 1e-5f,
+                  .hidden_act = kernels::Gelu::kQuick,
+                  .has_class_row = true}},
     {.model_type = "siglip_vision_model",
-     .hidden_act = "gelu_pytorch_tanh",
-     .standard = {.patch_size = 16, .layer_norm_eps = 1e-6f, .has_class_row = false}},
-    {.model_type = "idefics3", .hidden_act = "gelu_pytorch_tanh", .standard = kIdefics3},
-    {.model_type = "idefics3_vision", .hidden_act = "gelu_pytorch_tanh", .standard = kIdefics3},
-    {.model_type = "smolvlm_vision", .hidden_act = "gelu_pytorch_tanh", .standard = kIdefics3},
+     .standard = {.patch_size = 16,
+                  .layer_norm_eps = 1e-6f,
+                  .hidden_act = kernels::Gelu::kTanh,
+                  .has_class_row = false}},
+    {.model_type = "idefics3", .standard = kIdefics3},
+    {.model_type = "idefics3_vision", .standard = kIdefics3},
+    {.model_type = "smolvlm_vision", .standard = kIdefics3},
 };
 
 const VitType& tower_type(const std::string& model_type) {
@@ -75,8 +79,23 @@ const VitType& tower_type(const std::string& model_type) {
 }  // namespace
 
 VitConfig read_vit_config(const Json& config, const std::string& standard_type) {
-  const VitType& type = tower_type(config.get_string("model_type", standard_type));
-  VitConfig c = type.standard;
+  return read_vit_config(config,
+                         tower_type(config.get_string("model_type", standard_type)).standard);
+}
+
+VitConfig clip_large_336() {
+  VitConfig c = tower_type("clip_vision_model").standard;
+  c.hidden_size = 1024;
+  c.intermediate_size = 4096;
+  c.num_hidden_layers = 24;
+  c.num_attention_heads = 16;
+  c.image_size = 336;
+  c.patch_size = 14;
+  return c;
+}
+
+VitConfig read_vit_config(const Json& config, const VitConfig& standard) {
+  VitConfig c = standard;
   c.hidden_size = optional_size(config, "hidden_size", c.hidden_size);
   c.intermediate_size = optional_size(config, "intermediate_size", c.intermediate_size);
   c.num_hidden_layers = optional_size(config, "num_hidden_layers", c.num_hidden_layers, kLayersMax);
@@ -89,7 +108,9 @@ VitConfig read_vit_config(const Json& config, const std::string& standard_type) 
   product_size(config, "patches", {c.num_channels, c.patch_size, c.patch_size});
   c.layer_norm_eps =
       static_cast<float>(nn::positive_number(config, "layer_norm_eps", c.layer_norm_eps));
-  c.hidden_act = nn::gelu_from_config(config, "hidden_act", type.hidden_act);
+  if (!config["hidden_act"].is_null()) {
+    c.hidden_act = nn::gelu_from_config(config, "hidden_act", "gelu");
+  }
   return c;
 }
 

@@ -32,6 +32,12 @@ struct VitConfig {
 VitConfig read_vit_config(const Json& config,
                           const std::string& standard_type = "clip_vision_model");
 
+// Whatever the model_type: what `config`, which may be null, leaves out is `standard`'s.
+VitConfig read_vit_config(const Json& config, const VitConfig& standard);
+
+// CLIP-L of 336 pixels, the tower of many families.
+VitConfig clip_large_336();
+
 class Vit : public nn::Module {
  public:
   explicit Vit(const VitConfig& config);
