@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "kernels/isa/isa.h"
+#include "kernels/isa/tile_leaves.h"
 #include "kernels/numerics.h"
 
 namespace fovea::cli {
@@ -26,6 +27,13 @@ void print_isa() {
                     ? "runs everywhere"
                     : fmt::format("{} {}", runs ? "runs here:" : "lacks", fmt::join(features, " "))
                           .c_str());
+  }
+  if (kernels::isa::hides_tile_sizes(kernels::isa::cpuid_here)) {
+    std::printf(
+        "warning: CPUID shows tiles (AMX) but hides their sizes (leaves 0x1D and 0x1E are zero), "
+        "as "
+        "some virtual machines do; Fovea does not ask for them, programs that do (oneDNN and what "
+        "stands on it) die of an illegal instruction\n");
   }
   const bool exact = kernels::numerics() == kernels::Numerics::kFloat32;
   std::printf("prompt rows: %s\n",
