@@ -100,5 +100,20 @@ TEST(ContiguousCache, KeepsTheFirstFourAndTheNewest) {
   EXPECT_TRUE(mx::allclose(out, want, 1e-6, 1e-6).item<bool>());
 }
 
+TEST(ContiguousCache, MakesRoomForWhatIsExpected) {
+  const auto rows_of = [](const ContiguousCache& cache) { return cache.buffers()[0].shape(0); };
+  ContiguousCache cache({1, 0});
+  const int sequence = cache.add_sequence(1000);
+  attend(cache, sequence, random(10, 1));
+  EXPECT_EQ(rows_of(cache), 1000);
+  attend(cache, sequence, random(990, 2));
+  EXPECT_EQ(rows_of(cache), 1000);
+  attend(cache, sequence, random(1, 3));
+  EXPECT_EQ(rows_of(cache), 1001 + 256);  // and grows by a stretch, not by what it has
+  ContiguousCache bounded({1, 300});
+  attend(bounded, bounded.add_sequence(1000), random(10, 1));
+  EXPECT_EQ(rows_of(bounded), 300);
+}
+
 }  // namespace
 }  // namespace fovea::generate

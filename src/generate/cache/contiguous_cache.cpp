@@ -24,8 +24,9 @@ mx::array empty_rows(const mx::array& like, int rows, mx::Dtype dtype) {
 
 }  // namespace
 
-int ContiguousCache::add_sequence() {
-  sequences_.emplace(next_sequence_, Sequence{});
+int ContiguousCache::add_sequence(int expected_rows) {
+  const int most = options_.max_kv_size > 0 ? options_.max_kv_size : expected_rows;
+  sequences_.emplace(next_sequence_, Sequence{{}, 0, std::min(expected_rows, most)});
   return next_sequence_++;
 }
 
@@ -50,12 +51,15 @@ int ContiguousCache::kept_length(int length) const {
   return std::min(length, std::max(1, options_.max_kv_size - 1));
 }
 
-// The buffer after `rows` were added to its first `length` rows, of which the middle may go first.
-mx::array ContiguousCache::extend(const mx::array* buffer, int length, const mx::array& rows,
-                                  mx::Dtype dtype) const {
+// The buffer after `rows` were added to those that the sequence has, of which the middle may go
+// first.
+mx::array ContiguousCache::extend(const mx::array* buffer, const Sequence& sequence,
+                                  const mx::array& rows, mx::Dtype dtype) const {
   const int count = rows.shape(0);
+  const int length = sequence.length;
   if (!buffer) {
-    return kernels::append_rows(empty_rows(rows, std::max(kCapacityMin, count), dtype), rows, 0);
+    const int capacity = std::max({kCapacityMin, count, sequence.expected_rows});
+    return kernels::append_rows(empty_rows(rows, capacity, dtype), rows, 0);
   }
   const int kept = kept_length(length);
   if (kept < length) {
@@ -67,7 +71,7 @@ mx::array ContiguousCache::extend(const mx::array* buffer, int length, const mx:
     return kernels::append_rows(shrunk, rows, kept);
   }
   if (length + count <= buffer->shape(0)) return kernels::append_rows(*buffer, rows, length);
-  const int capacity = std::max(2 * buffer->shape(0), length + count);
+  const int capacity = length + count + std::max(kCapacityMin, length / 4);
   const auto grown =
       mx::concatenate({rows_of(*buffer, 0, length), empty_rows(rows, capacity - length, dtype)}, 0);
   return kernels::append_rows(grown, rows, length);
@@ -86,8 +90,8 @@ mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::a
     const auto k = rows_of(k_TKD, segment.begin, end);
     const auto v = rows_of(v_TKD, segment.begin, end);
     const Layer* old = fresh ? nullptr : &sequence.layers[index];
-    Layer next{extend(old ? &old->k_CKD : nullptr, sequence.length, k, spec.kv_dtype),
-               extend(old ? &old->v_CKD : nullptr, sequence.length, v, spec.kv_dtype)};
+    Layer next{extend(old ? &old->k_CKD : nullptr, sequence, k, spec.kv_dtype),
+               extend(old ? &old->v_CKD : nullptr, sequence, v, spec.kv_dtype)};
     const int past = kept_length(sequence.length);
     outputs.push_back(
         kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_CKD, next.v_CKD, past,

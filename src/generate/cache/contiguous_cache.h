@@ -23,7 +23,8 @@ class ContiguousCache : public nn::KvCache {
 
   explicit ContiguousCache(const Options& options) : options_(options) {}
 
-  int add_sequence();
+  // `expected_rows` are made room for at once.
+  int add_sequence(int expected_rows = 0);
   void remove_sequence(int sequence);
 
   // Rows that the sequence holds.
@@ -45,10 +46,11 @@ class ContiguousCache : public nn::KvCache {
   struct Sequence {
     std::vector<Layer> layers;
     int length = 0;
+    int expected_rows = 0;
   };
 
   int kept_length(int length) const;
-  mx::array extend(const mx::array* buffer, int length, const mx::array& rows,
+  mx::array extend(const mx::array* buffer, const Sequence& sequence, const mx::array& rows,
                    mx::Dtype dtype) const;
 
   Options options_;
