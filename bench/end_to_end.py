@@ -7,7 +7,7 @@ import json
 import sys
 
 from costs import Costs
-from fovea_runs import ROOT, Fovea, checkpoint, limits
+from fovea_runs import ROOT, Fovea, checkpoint, drop_from_cache, limits
 from pictures import picture, sizes
 
 MODELS = ["qwen2_vl-2b", "llava-1.5-7b", "llava-interleave-qwen-0.5b"]
@@ -42,6 +42,9 @@ class Report:
 def bench_start(fovea, report):
     run = fovea.answer(8 + fovea.extra, 1)
     report.add("start-up to first token, warm", run["wall_ms"], "ms", load_ms=run["load_ms"])
+    drop_from_cache(fovea.folder)
+    run = fovea.answer(8 + fovea.extra, 1, repeats=1)
+    report.add("start-up to first token, cold", run["wall_ms"], "ms", load_ms=run["load_ms"])
 
 
 def bench_pictures(fovea, costs, report, pictures):

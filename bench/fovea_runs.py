@@ -28,6 +28,14 @@ def limits(threads):
     return json.loads(out)
 
 
+def drop_from_cache(folder):
+    """Has the system forget the weight files, so that the next run reads the disk."""
+    for path in Path(folder).glob("*.safetensors"):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 class Fovea:
     """One checkpoint; `answer` gives the timings of `fovea generate --json` and `wall_ms`."""
 

@@ -5,9 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <vector>
 
 #include "base/error.h"
 
@@ -90,6 +96,29 @@ void write_all(int fd, std::string_view bytes, const std::filesystem::path& name
   }
 }
 
+size_t page_bytes() {
+  static const auto bytes = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
+// From the begin of the page that holds the first of these bytes to the last of them.
+std::pair<void*, size_t> pages_around(std::span<const std::byte> bytes) {
+  const size_t before = reinterpret_cast<uintptr_t>(bytes.data()) % page_bytes();
+  return {const_cast<std::byte*>(bytes.data()) - before, bytes.size() + before};
+}
+
+// What is mapped now: other memory that were given back would be lost.
+struct Mappings {
+  std::mutex mutex;
+  std::map<const std::byte*, size_t> sizes;  // by their begin
+
+  static Mappings& all() {
+    // Never destroyed: arrays may outlive everything static.
+    static auto* mappings = new Mappings;
+    return *mappings;
+  }
+};
+
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path, size_t bytes_max) {
@@ -147,7 +176,68 @@ std::shared_ptr<MappedFile> MappedFile::open(const std::filesystem::path& path) 
   return std::shared_ptr<MappedFile>(new MappedFile(static_cast<std::byte*>(data), size));
 }
 
-MappedFile::~MappedFile() { ::munmap(data_, size_); }
+MappedFile::MappedFile(std::byte* data, size_t size) : data_(data), size_(size) {
+  auto& mappings = Mappings::all();
+  const std::lock_guard lock(mappings.mutex);
+  mappings.sizes.emplace(data, size);
+}
+
+MappedFile::~MappedFile() {
+  auto& mappings = Mappings::all();
+  const std::lock_guard lock(mappings.mutex);
+  mappings.sizes.erase(data_);
+  ::munmap(data_, size_);
+}
+
+void MappedFile::give_back(std::span<const std::byte> bytes) {
+  auto& mappings = Mappings::all();
+  const std::lock_guard lock(mappings.mutex);
+  auto found = mappings.sizes.upper_bound(bytes.data());
+  if (found == mappings.sizes.begin()) return;
+  --found;
+  const auto end = bytes.data() + bytes.size();
+  if (end > found->first + found->second) return;
+  const uintptr_t page = page_bytes();
+  const auto first = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+  const auto last = reinterpret_cast<uintptr_t>(end) / page * page;
+  // What the system keeps costs memory and nothing else.
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
+size_t MappedFile::cached(std::span<const std::byte> bytes) {
+  const auto [begin, size] = pages_around(bytes);
+  std::vector<unsigned char> pages((size + page_bytes() - 1) / page_bytes());
+  if (::mincore(begin, size, pages.data()) != 0) return bytes.size();
+  const auto cached = std::count_if(pages.begin(), pages.end(), [](auto p) { return p & 1; });
+  return std::min(bytes.size(), static_cast<size_t>(cached) * page_bytes());
+}
+
+void MappedFile::read_ahead(std::span<const std::byte> bytes,
+                            const std::function<void(size_t bytes)>& progress) {
+  constexpr size_t kPiece = size_t{4} << 20;
+  constexpr size_t kAhead = 8;  // pieces that are asked for before one is waited for
+  const auto ask = [&](size_t at) {
+    if (at >= bytes.size()) return;
+    const auto [begin, size] = pages_around(bytes.subspan(at, std::min(kPiece, bytes.size() - at)));
+    ::madvise(begin, size, MADV_WILLNEED);
+  };
+  for (size_t i = 0; i < kAhead; ++i) ask(i * kPiece);
+  for (size_t at = 0; at < bytes.size(); at += kPiece) {
+    ask(at + kAhead * kPiece);
+    const size_t end = std::min(bytes.size(), at + kPiece);
+    // A page that is on its way is waited for.
+    static_cast<void>(*static_cast<const volatile std::byte*>(bytes.data() + end - 1));
+    progress(end);
+  }
+}
+
+size_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::string word;
+  while (file >> word && word != "MemAvailable:") continue;
+  size_t kilobytes = 0;
+  return file >> kilobytes ? kilobytes * 1024 : std::numeric_limits<size_t>::max();
+}
 
 std::filesystem::path path_inside(const std::filesystem::path& folder, const std::string& name) {
   const std::filesystem::path relative(name);

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -58,11 +59,29 @@ class MappedFile {
   size_t size() const { return size_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // Gives the whole pages of these bytes back to the system, which reads them again from the file
+  // (as a rule from its cache) when they are next touched. Does nothing unless all of them lie in
+  // one MappedFile. REQUIRES: nobody has written to them, or that is lost.
+  static void give_back(std::span<const std::byte> bytes);
+
+  // How many of these bytes, of mapped files, the system holds in its cache; all where it does not
+  // say.
+  static size_t cached(std::span<const std::byte> bytes);
+
+  // Has the system read these bytes from the disk, in large pieces and in order, and waits: far
+  // faster than touching pages here and there. `progress` is told how many have come.
+  static void read_ahead(std::span<const std::byte> bytes,
+                         const std::function<void(size_t bytes)>& progress);
+
  private:
-  MappedFile(std::byte* data, size_t size) : data_(data), size_(size) {}
+  MappedFile(std::byte* data, size_t size);
   std::byte* data_;
   size_t size_;
 };
+
+// Bytes of memory that can be had without pushing out what others use; the most there is where the
+// system does not say.
+size_t available_memory();
 
 // `folder / name`, refused (kInvalidData) when `name` is absolute or leads out of `folder`.
 std::filesystem::path path_inside(const std::filesystem::path& folder, const std::string& name);

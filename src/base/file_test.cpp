@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "support/expect_error.h"
+#include "support/resident.h"
 #include "support/temporary_folder.h"
 
 namespace fovea {
@@ -78,6 +79,42 @@ TEST(File, NamesStayInsideTheirFolder) {
   for (const char* name : {"", "/etc/passwd", "../b", "b/../../c", ".."}) {
     EXPECT_ERROR(path_inside("/a", name), ErrorKind::kInvalidData, "inside the folder");
   }
+}
+
+TEST(MappedFile, GivesPagesBackAndReadsThemAgain) {
+  const testing::TemporaryFolder folder;
+  std::string bytes(size_t{1} << 20, 'a');
+  bytes.back() = 'z';
+  const auto file = MappedFile::open(folder.write("m", bytes));
+  const auto sum = [&] {
+    size_t total = 0;
+    for (const std::byte b : file->bytes()) total += static_cast<size_t>(b);
+    return total;
+  };
+  const size_t before = sum();
+  EXPECT_EQ(testing::resident_bytes(file->data()), bytes.size());
+  MappedFile::give_back(file->bytes().first(bytes.size() / 2));
+  EXPECT_EQ(testing::resident_bytes(file->data()), bytes.size() / 2);
+  // Only whole pages go, and nothing of memory that is no file's, or not this file's to its end.
+  MappedFile::give_back(file->bytes().subspan(bytes.size() - 100));
+  MappedFile::give_back({file->data() + 4096, bytes.size()});
+  EXPECT_EQ(testing::resident_bytes(file->data()), bytes.size() / 2);
+  std::vector<std::byte> heap(size_t{1} << 20, std::byte{7});
+  MappedFile::give_back(heap);
+  EXPECT_EQ(std::count(heap.begin(), heap.end(), std::byte{7}), 1 << 20);
+  EXPECT_EQ(sum(), before);
+}
+
+TEST(MappedFile, ReadsAheadToItsEnd) {
+  const testing::TemporaryFolder folder;
+  const auto file = MappedFile::open(folder.write("big", std::string((size_t{9} << 20) + 5, 'x')));
+  std::vector<size_t> told;
+  const auto bytes = file->bytes().subspan(3);
+  MappedFile::read_ahead(bytes, [&](size_t done) { told.push_back(done); });
+  EXPECT_EQ(told, (std::vector<size_t>{4 << 20, 8 << 20, bytes.size()}));
+  EXPECT_EQ(MappedFile::cached(bytes), bytes.size());
+  // It is in the system's cache; this process's page tables have what was waited for.
+  EXPECT_LT(testing::resident_bytes(file->data()), bytes.size() / 2);
 }
 
 }  // namespace

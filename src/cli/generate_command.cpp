@@ -35,13 +35,14 @@ struct Flags {
   std::string prefill = "bfloat16";
 };
 
-// What `work` gives; its time is added to `ms`, and a line tells what it is while it lasts.
+// What `work` gives; its time is added to `ms`, and a line tells what it is while it lasts, which
+// `work` may change.
 template <class Work>
 auto timed(const char* what, double& ms, Work work) {
   using Clock = std::chrono::steady_clock;
-  const ProgressLine line(what);
+  ProgressLine line(what);
   const auto begin = Clock::now();
-  auto result = work();
+  auto result = work(line);
   ms += std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
   return result;
 }
@@ -110,16 +111,21 @@ void generate(const Flags& flags) {
   Request request = read_request(flags);
   Report report;
   double process_ms = 0;
-  const auto opened = timed("Loading the model", report.load_ms, [&] {
+  const auto opened = timed("Loading the model", report.load_ms, [&](ProgressLine&) {
     return generate::OpenedModel(flags.model ? *flags.model : embedded_model());
   });
   // Before the weights: a bad picture is told at once.
   Prompt prompt = timed("Reading the pictures", process_ms,
-                        [&] { return opened.prompt(request.chat, request.params); });
-  const auto prefill =
-      flags.prefill == "int8" ? models::Prefill::kInt8 : models::Prefill::kBfloat16;
-  auto model = timed("Loading the model", report.load_ms,
-                     [&] { return opened.load(prefill, &report.prefill_bytes); });
+                        [&](ProgressLine&) { return opened.prompt(request.chat, request.params); });
+  auto model = timed("Loading the model", report.load_ms, [&](ProgressLine& line) {
+    generate::LoadOptions options;
+    options.with_media = !prompt.media.empty();
+    if (flags.prefill == "int8") options.prefill = models::Prefill::kInt8;
+    options.progress = [&](size_t done, size_t total) {
+      line.set(fmt::format("Reading the weights from disk: {} of {} MB", done >> 20, total >> 20));
+    };
+    return opened.load(options, &report.prefill_bytes);
+  });
   report.pictures = picture_usage(prompt);
 
   kernels::set_checks(flags.check_kernels);

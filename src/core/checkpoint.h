@@ -2,7 +2,9 @@
 // say. No weights are read here. Immutable; any thread may read.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -25,6 +27,9 @@ struct Checkpoint {
   // `model_type`, in lower case; an error when config.json has none.
   std::string model_type() const;
 };
+
+// Told while a checkpoint's weights are read from a disk: how many bytes, and of how many.
+using ReadProgress = std::function<void(size_t done, size_t total)>;
 
 // Opens `model`: a folder, or `org/name` looked up in the Hugging Face cache (HF_HUB_CACHE, else
 // HF_HOME/hub, else ~/.cache/huggingface/hub; the revision that refs/main names). Throws

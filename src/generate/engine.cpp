@@ -10,11 +10,14 @@
 #include "core/limits.h"
 #include "generate/cache/contiguous_cache.h"
 #include "generate/scheduler.h"
+#include "kernels/memory.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 
 namespace fovea::generate {
 namespace {
+
+constexpr int kRowsAhead = 256;  // of an answer, for which the cache makes room with the prompt
 
 double milliseconds(Clock::duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
@@ -147,13 +150,15 @@ class Engine::Impl {
   void start(Request& request) {
     const auto& sink = options_.stage_sink;
     request.sink(PrefillProgress{0, request.prompt_length()});
-    request.sequence = cache_.add_sequence();
+    request.sequence =
+        cache_.add_sequence(request.prompt_length() + std::min(request.max_tokens, kRowsAhead));
     const auto begin = Clock::now();
     request.inputs_embeds_LD = models::embed_prompt(*model_, request.prompt, sink);
     if (!request.prompt.media.empty()) {
       // The towers run now and not within the first chunk: their time is told apart, and their
       // memory is free again before the decoder asks for its own.
       mx::eval(*request.inputs_embeds_LD);
+      kernels::trim_allocator_cache();
       request.vision_ms = milliseconds(Clock::now() - begin);
     }
     const auto positions = model_->position_ids(request.prompt);
@@ -213,6 +218,7 @@ class Engine::Impl {
     if (request.generated.empty()) {
       request.first_token = Clock::now();
       request.inputs_embeds_LD.reset();
+      kernels::trim_allocator_cache();
     }
     request.generated.push_back(id);
     const bool stop = stop_ids_.contains(id);

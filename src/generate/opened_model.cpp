@@ -1,6 +1,7 @@
 #include "generate/opened_model.h"
 
 #include "base/thread_pool.h"
+#include "generate/cold_start.h"
 #include "generate/engine.h"
 #include "kernels/isa/isa.h"
 #include "kernels/memory.h"
@@ -34,12 +35,22 @@ Prompt OpenedModel::prompt(const ChatRequest& request, const SamplingParams& par
   return made;
 }
 
-std::shared_ptr<const models::Model> OpenedModel::load(models::Prefill prefill,
+std::shared_ptr<const models::Model> OpenedModel::load(const LoadOptions& options,
                                                        size_t* added_bytes) const {
+  struct Loaded {
+    Loaded(std::unique_ptr<models::Model> loaded, models::WeightMemory memory)
+        : model(std::move(loaded)), media_weights(std::move(memory.media)) {}
+    std::unique_ptr<models::Model> model;
+    kernels::PassingWeights media_weights;
+  };
   auto model = models::load_model(checkpoint_);
-  const size_t added = models::prepare_prefill(*model, prefill);
+  auto memory = models::weight_memory(*model);
+  if (options.with_media) read_cold(memory.media, options.progress);
+  read_cold(memory.text, options.progress);
+  const size_t added = models::prepare_prefill(*model, options.prefill);
   if (added_bytes) *added_bytes = added;
-  return model;
+  auto loaded = std::make_shared<Loaded>(std::move(model), std::move(memory));
+  return {loaded, loaded->model.get()};
 }
 
 }  // namespace fovea::generate

@@ -14,6 +14,13 @@
 
 namespace fovea::generate {
 
+// Weights that a disk must give are read at once, and `progress` is told.
+struct LoadOptions {
+  bool with_media = true;  // whether those that only media need are among them
+  models::Prefill prefill = models::Prefill::kBfloat16;
+  ReadProgress progress;
+};
+
 class OpenedModel {
  public:
   // `model` as open_checkpoint() takes it. Reads the JSON files and the tokenizer, no weights, and
@@ -28,7 +35,9 @@ class OpenedModel {
   Prompt prompt(const ChatRequest& request, const SamplingParams& params) const;
 
   // `added_bytes`, where it is not null, is told what the way of reading prompts adds in memory.
-  std::shared_ptr<const models::Model> load(models::Prefill prefill = models::Prefill::kBfloat16,
+  // What is loaded is for answering: weights of media give their pages back after use, and nobody
+  // may change them.
+  std::shared_ptr<const models::Model> load(const LoadOptions& options = {},
                                             size_t* added_bytes = nullptr) const;
 
  private:

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "kernels/check.h"
+#include "kernels/memory.h"
 #include "mlx/allocator.h"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/ops.h"
@@ -26,8 +27,10 @@ class KernelPrimitive : public mx::Primitive {
     Arrays held;
     for (const auto& input : inputs) held.push_back(mx::array::unsafe_weak_copy(input));
     auto& encoder = mx::cpu::get_command_encoder(stream());
-    encoder.dispatch(
-        [run = op_.run, held = std::move(held), to = out.data<float>()] { run(held, to); });
+    encoder.dispatch([run = op_.run, held = std::move(held), to = out.data<float>()] {
+      run(held, to);
+      give_back_passing(held);
+    });
   }
 
   void eval_gpu(const Arrays&, Arrays&) override {

@@ -50,11 +50,14 @@ using Halves = Elements<uint16_t>;
 // holds must not matter to the result.
 void parallel_for(int count, int grain, const std::function<void(int, int)>& body);
 
-// Room for `count` values at a multiple of 64 bytes in `memory`, which only grows: a thread keeps
-// it, since fresh pages would cost more than the product of a single row.
+// Room for `count` values at a multiple of 64 bytes in `memory`, which a thread keeps, since fresh
+// pages would cost more than the product of a single row. It shrinks only from what a long prompt
+// needed to what a short row does.
 template <class T>
 T* kept(std::vector<T>& memory, size_t count) {
   constexpr size_t kAlignment = 64;
+  constexpr size_t kLarge = (size_t{16} << 20) / sizeof(T);
+  if (memory.size() > kLarge && count < memory.size() / 16) memory = std::vector<T>();
   if (memory.size() < count + kAlignment) memory.resize(count + kAlignment);
   const auto address = reinterpret_cast<uintptr_t>(memory.data());
   return memory.data() + (kAlignment - address % kAlignment) % kAlignment / sizeof(T);

@@ -58,4 +58,8 @@ void DecoderModel::prepare_weights(nn::Weights& weights) {
   }
 }
 
+bool DecoderModel::is_media_weight(const std::string& name) const {
+  return !name.starts_with(weight_names().decoder);
+}
+
 }  // namespace fovea::models

@@ -124,5 +124,24 @@ TEST(Positions, OfTextAreConsecutive) {
   EXPECT_EQ(positions.delta, 0);
 }
 
+TEST(WeightMemory, TellsWhatOnlyMediaNeed) {
+  const auto bytes_of = [](const auto& weights) {
+    size_t total = 0;
+    for (const auto& weight : weights) total += weight.size();
+    return total;
+  };
+  for (const auto& checkpoint : {clip(), siglip(), qwen()}) {
+    const auto model = load_model(checkpoint);
+    const auto memory = weight_memory(*model);
+    EXPECT_GT(bytes_of(memory.media), 0u);
+    EXPECT_GT(bytes_of(memory.text), 0u);
+    EXPECT_TRUE(model->is_media_weight("vision_tower.patch_embed.proj.weight"));
+    EXPECT_FALSE(model->is_media_weight("language_model.model.embed_tokens.weight"));
+  }
+  auto text = siglip();
+  text.config = with(text.config["text_config"], "model_type", "\"qwen2\"");
+  EXPECT_FALSE(build_model(text)->is_media_weight("model.embed_tokens.weight"));
+}
+
 }  // namespace
 }  // namespace fovea::models

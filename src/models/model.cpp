@@ -37,7 +37,29 @@ mx::array media_grids(const Prompt& prompt) {
   return mx::array(grids.data(), {static_cast<int>(prompt.media.size()), 3}, mx::int32);
 }
 
+class WeightMemoryVisitor : public nn::PathVisitor {
+ public:
+  explicit WeightMemoryVisitor(const Model& model) : model_(model) {}
+
+  void parameter(const std::string& name, mx::array& value) override {
+    if (!value.is_available()) return;
+    auto& part = model_.is_media_weight(full_name(name)) ? memory.media : memory.text;
+    part.emplace_back(reinterpret_cast<const std::byte*>(value.data<char>()), value.nbytes());
+  }
+
+  WeightMemory memory;
+
+ private:
+  const Model& model_;
+};
+
 }  // namespace
+
+WeightMemory weight_memory(Model& model) {
+  WeightMemoryVisitor visitor(model);
+  model.visit(visitor);
+  return std::move(visitor.memory);
+}
 
 mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink) {
   for (const int32_t token : prompt.tokens) {

@@ -7,6 +7,7 @@
 // families whose media bring features for several layers of the decoder, one behind the other.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -69,6 +70,9 @@ class Model : public nn::Module {
   // The decoder's layers, without embeddings and head: what reads a prompt.
   virtual void visit_layers(nn::Visitor&) {}
 
+  // Whether the parameter of this full name is read for media alone.
+  virtual bool is_media_weight(const std::string&) const { return false; }
+
   // Features [N, W] of one medium, N == span.count.
   virtual mx::array encode_media(const MediaSpan& span) const = 0;
 
@@ -88,6 +92,13 @@ class Model : public nn::Module {
 // given pixel_values, image_grid_thw (where the family has grids), image_features and
 // inputs_embeds, the last two D wide.
 mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink);
+
+// Where the loaded parameters lie.
+struct WeightMemory {
+  std::vector<std::span<const std::byte>> media;  // those that are read for media alone
+  std::vector<std::span<const std::byte>> text;   // all others
+};
+WeightMemory weight_memory(Model& model);
 
 // Positions 0, 1, 2, ... on `axes` equal axes.
 Positions consecutive_positions(int length, int axes);

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/memory.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "nn/linear.h"
 #include "nn/norm.h"
+#include "nn/safetensors.h"
 #include "support/expect_error.h"
+#include "support/resident.h"
 #include "support/temporary_folder.h"
 
 namespace fovea::nn {
@@ -213,6 +216,31 @@ TEST(FlattenConvWeight, CopiesNothingThatIsInOrder) {
   auto rows = flatten_conv_weight(pytorch, 3);
   mx::eval({pytorch, rows});
   EXPECT_EQ(rows.data<float>(), pytorch.data<float>());
+}
+
+// Pages of a tower's weights go as soon as a product has read them, and no others.
+TEST(PassingWeights, GoFromMemoryAfterEachOp) {
+  const testing::TemporaryFolder files;
+  const auto path = files.write(
+      "w.safetensors", file_of({{"a", "BF16", {1024, 1024}}, {"b", "BF16", {1024, 1024}}}));
+  const auto tensors = map_safetensors(path);
+  const auto& [a, b] = std::pair(tensors[0].second, tensors[1].second);
+  const auto* begin = reinterpret_cast<const std::byte*>(a.data<char>());
+  const auto x = mx::ones({4, 1024}, mx::float32);
+  const auto use = [&](const mx::array& weight) {
+    mx::array y = kernels::matmul(x, weight, std::nullopt);
+    mx::eval(y);
+    return testing::resident_bytes(begin);
+  };
+  const size_t both = a.nbytes() + b.nbytes();
+  use(a);
+  EXPECT_GE(use(b), both);
+  {
+    const kernels::PassingWeights passing({{begin, a.nbytes()}});
+    EXPECT_LE(use(a), both - a.nbytes() + 64 * 1024);
+    EXPECT_GE(use(b), b.nbytes());
+  }
+  EXPECT_GE(use(a), both);
 }
 
 }  // namespace
