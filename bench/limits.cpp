@@ -6,14 +6,12 @@
 
 #include "base/thread_pool.h"
 #include "kernels/isa/isa.h"
-#include "kernels/op.h"
 #include "stopwatch.h"
 #include "tile_peaks.h"
 
 namespace fovea::bench {
 namespace {
 
-using kernels::parallel_for;
 
 // Four sums at a time, so that loads wait for memory and not for an addition.
 uint64_t sum_of(const uint64_t* words, size_t count) {

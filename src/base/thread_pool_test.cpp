@@ -82,5 +82,18 @@ TEST(ThreadPool, RefusesSillySizes) {
   EXPECT_ERROR(ThreadPool::set_thread_count(257), ErrorKind::kInvalidArgument, "257");
 }
 
+TEST(ParallelFor, CoversEveryNumberOnce) {
+  for (const int count : {0, 1, 7, 1000}) {
+    for (const int grain : {0, 1, 3, 5000}) {
+      std::vector<std::atomic<int>> counts(1000);
+      parallel_for(count, grain, [&](int begin, int end) {
+        EXPECT_LE(begin, end);
+        for (int i = begin; i < end; ++i) counts[static_cast<size_t>(i)].fetch_add(1);
+      });
+      for (int i = 0; i < 1000; ++i) ASSERT_EQ(counts[static_cast<size_t>(i)], i < count ? 1 : 0);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fovea

@@ -4,7 +4,6 @@
 #include <sstream>
 
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "kernels/check.h"
 #include "kernels/memory.h"
 #include "mlx/allocator.h"
@@ -107,16 +106,6 @@ Elements<T>::Elements(const mx::array& a) {
 }
 template class Elements<float>;
 template class Elements<uint16_t>;
-
-void parallel_for(int count, int grain, const std::function<void(int, int)>& body) {
-  auto& pool = ThreadPool::instance();
-  const int pieces = std::clamp(count / std::max(1, grain), 1, pool.size() * 4);
-  if (pieces == 1 || pool.size() == 1) return body(0, count);
-  pool.run(pieces, [&](int piece) {
-    const auto at = [&](int i) { return static_cast<int>(int64_t{count} * i / pieces); };
-    body(at(piece), at(piece + 1));
-  });
-}
 
 std::string shape_text(const mx::array& a) {
   return fmt::format("[{}]", fmt::join(a.shape().begin(), a.shape().end(), ", "));

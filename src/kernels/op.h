@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "mlx/array.h"
 
 namespace fovea::kernels {
@@ -45,10 +46,6 @@ class Elements {
 
 using Floats = Elements<float>;
 using Halves = Elements<uint16_t>;
-
-// Calls body(begin, end) over [0, count) in parallel, in pieces of at least `grain`. What a piece
-// holds must not matter to the result.
-void parallel_for(int count, int grain, const std::function<void(int, int)>& body);
 
 // Room for `count` values at a multiple of 64 bytes in `memory`, which a thread keeps, since fresh
 // pages would cost more than the product of a single row. It shrinks only from what a long prompt
