@@ -197,11 +197,12 @@ void MappedFile::give_back(std::span<const std::byte> bytes) {
   --found;
   const auto end = bytes.data() + bytes.size();
   if (end > found->first + found->second) return;
-  const uintptr_t page = page_bytes();
-  const auto first = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
-  const auto last = reinterpret_cast<uintptr_t>(end) / page * page;
+  const size_t behind = reinterpret_cast<uintptr_t>(bytes.data()) % page_bytes();
+  const size_t skipped = behind == 0 ? 0 : page_bytes() - behind;
+  if (bytes.size() < skipped + page_bytes()) return;
+  const size_t size = (bytes.size() - skipped) / page_bytes() * page_bytes();
   // What the system keeps costs memory and nothing else.
-  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  ::madvise(const_cast<std::byte*>(bytes.data()) + skipped, size, MADV_DONTNEED);
 }
 
 size_t MappedFile::cached(std::span<const std::byte> bytes) {

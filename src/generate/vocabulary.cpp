@@ -125,7 +125,8 @@ FOVEA_INLINE double sum_of_exponentials_body(std::span<const float> logits, floa
   return sum;
 }
 
-// One set of passes; `target` is an attribute or nothing.
+// One set of passes; `target` is an attribute or nothing, which no parentheses may enclose.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define FOVEA_PASSES(name, target)                                                          \
   target float name##_peak(std::span<const float> logits) { return peak_body(logits); }     \
   target size_t name##_find(std::span<const float> logits, float value) {                   \
@@ -146,6 +147,7 @@ FOVEA_INLINE double sum_of_exponentials_body(std::span<const float> logits, floa
                                               name##_exponentials,                          \
                                               name##_sum_of_exponentials};
 
+// NOLINTEND(bugprone-macro-parentheses)
 FOVEA_PASSES(plain, )
 #if defined(__x86_64__)
 FOVEA_PASSES(avx2, [[gnu::target("avx2")]])

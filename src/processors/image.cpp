@@ -59,7 +59,8 @@ Image upright(Image stored, int orientation) {
   Image out;
   out.size = orientation >= 5 ? Size{stored.size.height, stored.size.width} : stored.size;
   out.rgb.resize(stored.rgb.size());
-  const auto [width, height] = out.size;
+  const int width = out.size.width;
+  const int height = out.size.height;
   const auto put_square = [&](int left, int top) {
     for (int y = top; y < std::min(height, top + kSquare); ++y) {
       const uint8_t* from =
