@@ -111,7 +111,10 @@ class Engine::Impl {
   bool take_inbox() {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [&] { return ending_ || !inbox_.empty() || !scheduler_.empty(); });
-    for (auto& request : inbox_) scheduler_.add(std::move(request));
+    for (auto& request : inbox_) {
+      request->spans = model_->attention_spans(request->prompt);
+      scheduler_.add(std::move(request));
+    }
     inbox_.clear();
     return !ending_ || !scheduler_.empty();
   }
@@ -190,7 +193,12 @@ class Engine::Impl {
   // The logits of the row's last token in logits_, for the sampler to change; none for the inner
   // chunks of a prompt.
   void compute(const StepRow& row) {
-    const nn::Segment segment{row.request->sequence, 0, row.count, !row.prefill};
+    std::vector<TokenRun> spans;  // counted from the row's first token
+    for (const auto& [begin, count] : row.request->spans) {
+      const bool inside = begin >= row.begin && begin < row.begin + row.count;
+      if (row.prefill && inside) spans.push_back({begin - row.begin, count});
+    }
+    const nn::Segment segment{row.request->sequence, 0, row.count, !row.prefill, spans};
     const int last = row.count - 1;
     models::Batch batch{
         embeds_of(row), positions_of(row), {&segment, 1}, {&last, size_t{row.wants_logits}}};

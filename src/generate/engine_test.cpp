@@ -45,6 +45,9 @@ class CountingModel : public models::Model {
   mx::array forward(const models::Batch& batch, nn::KvCache& cache,
                     const models::StageSink&) const override {
     if (on_forward) on_forward();
+    for (const auto& segment : batch.segments) {
+      steps.push_back({segment.count, {segment.spans.begin(), segment.spans.end()}});
+    }
     const auto rows = mx::reshape(batch.inputs_embeds_TD, {-1, 1, 1});
     cache.attend(0, rows, rows, rows, batch.segments, {});
     if (batch.logits_rows.empty()) return mx::zeros({0, kVocab});
@@ -57,6 +60,15 @@ class CountingModel : public models::Model {
 
   void set_context_length(int length) { info_.context_length = length; }
 
+  std::vector<TokenRun> attention_spans(const Prompt&) const override { return spans; }
+
+  struct Step {
+    int rows;
+    std::vector<TokenRun> spans;
+    bool operator==(const Step&) const = default;
+  };
+  mutable std::vector<Step> steps;  // of the engine's thread
+  std::vector<TokenRun> spans;
   int32_t poison = -1;
   float wrap = 1 << 20;  // tokens are counted modulo this
   std::function<void()> on_forward;
@@ -174,6 +186,21 @@ TEST_F(EngineTest, PrefillsInChunks) {
   listener.wait();
   EXPECT_EQ(listener.prefills, 4);  // the start, then three chunks
   EXPECT_EQ(listener.text, "ij");
+}
+
+// A chunk grows to the end of a span that it would cut, and tells where its spans are.
+TEST_F(EngineTest, NoStepCutsASpan) {
+  model_->spans = {{2, 4}, {7, 2}};
+  EngineOptions options;
+  options.prefill_step_size = 3;
+  Listener listener;
+  {
+    Engine engine = make(options);
+    engine.submit(prompt_of({0, 1, 2, 3, 4, 5, 6, 7, 8, 9}), at_most(2), listener.sink());
+    listener.wait();
+  }
+  using Step = CountingModel::Step;
+  EXPECT_EQ(model_->steps, std::vector<Step>({{6, {{2, 4}}}, {3, {{1, 2}}}, {1, {}}, {1, {}}}));
 }
 
 TEST_F(EngineTest, PenaltiesSeeEveryChunkOfThePrompt) {

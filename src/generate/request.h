@@ -29,6 +29,8 @@ struct Request {
   EventSink sink;
   std::atomic<bool> cancelled{false};
 
+  std::vector<TokenRun> spans;  // of the prompt: no step cuts one
+
   // Filled when the request starts.
   std::optional<mlx::core::array> inputs_embeds_LD;
   std::optional<mlx::core::array> position_ids_AL;

@@ -14,7 +14,13 @@ std::vector<StepRow> Scheduler::next_step() const {
   const auto& request = requests_.front();
   const int rest = request->prompt_length() - request->prefilled;
   if (rest == 0) return {{request, 0, 1, false, true}};
-  const int count = std::min(rest, prefill_step_size_);
+  int count = std::min(rest, prefill_step_size_);
+  for (const auto& span : request->spans) {
+    const int end = request->prefilled + count;
+    if (span.begin < end && end < span.begin + span.count) {
+      count = span.begin + span.count - request->prefilled;
+    }
+  }
   return {{request, request->prefilled, count, true, count == rest}};
 }
 

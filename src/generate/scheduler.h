@@ -28,7 +28,7 @@ class Scheduler {
   bool empty() const { return requests_.empty(); }
   const std::deque<std::shared_ptr<Request>>& requests() const { return requests_; }
 
-  // REQUIRES: not empty.
+  // REQUIRES: not empty. A chunk grows where it would end within a span.
   std::vector<StepRow> next_step() const;
 
  private:

@@ -79,6 +79,10 @@ class Model : public nn::Module {
   // Token embeddings [T, W].
   virtual mx::array embed_tokens(std::span<const int32_t> tokens) const = 0;
 
+  // Tokens that see each other, later ones too: runs that no step may cut, ascending. None for most
+  // families.
+  virtual std::vector<TokenRun> attention_spans(const Prompt&) const { return {}; }
+
   virtual Positions position_ids(const Prompt& prompt) const = 0;
 
   // Runs the decoder over the batch, extends `cache`, and returns logits [logits_rows, V] in

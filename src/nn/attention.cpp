@@ -39,8 +39,8 @@ Attention::Attention(const AttentionConfig& c)
            c.qkv_bias, c.fused_qkv),
       o_proj_(c.num_attention_heads * c.head_dim, c.hidden_size, c.o_bias) {
   if (!c.qk_norm) return;
-  q_norm_.emplace(c.head_dim, c.norm_eps);
-  k_norm_.emplace(c.head_dim, c.norm_eps);
+  q_norm_.emplace(c.head_dim, c.norm_eps, c.norm_offset);
+  k_norm_.emplace(c.head_dim, c.norm_eps, c.norm_offset);
 }
 
 mx::array Attention::operator()(const mx::array& x_TD, const RopeTables& rope, int layer,
@@ -57,7 +57,9 @@ mx::array Attention::operator()(const mx::array& x_TD, const RopeTables& rope, i
   const auto k_TKD = rotated(heads(k, config_.num_key_value_heads), k_norm_);
   const auto v_TKD = heads(v, config_.num_key_value_heads);
   AttentionSpec spec;
-  spec.scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
+  spec.scale =
+      config_.scale > 0 ? config_.scale : 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
+  spec.softcap = config_.softcap;
   spec.window = config_.sliding_window;
   const bool exact =
       qkv_.dtype() == mx::float32 || kernels::numerics() == kernels::Numerics::kFloat32;

@@ -40,8 +40,11 @@ struct AttentionConfig {
   Linear::Bias o_bias = Linear::Bias::kNone;
   int sliding_window = 0;  // 0: none
   bool fused_qkv = false;
-  bool qk_norm = false;    // an RMS norm over each head's queries and keys, before they turn
+  bool qk_norm = false;  // an RMS norm over each head's queries and keys, before they turn
   float norm_eps = 1e-6f;
+  float norm_offset = 0;  // see RmsNorm
+  float scale = 0;        // of scores; 0: 1 / sqrt(head_dim)
+  float softcap = 0;      // see AttentionSpec
 };
 
 class Attention : public Module {

@@ -6,6 +6,7 @@
 
 #include <span>
 
+#include "core/prompt.h"
 #include "mlx/array.h"
 
 namespace fovea::nn {
@@ -19,6 +20,8 @@ struct Segment {
   int begin = 0;
   int count = 0;
   bool decode = false;  // rows of generated tokens (kernels/numerics.h), after all others
+  // Rows of the segment, counted from its first, that see each other, later ones too.
+  std::span<const TokenRun> spans = {};
 };
 
 struct AttentionSpec {
@@ -36,7 +39,7 @@ class KvCache {
 
   // Appends k_TKD and v_TKD to their sequences in `layer` and returns the attention output
   // [T, H, D] of q_THD: row i of a segment sees the sequence's earlier keys and the segment's rows
-  // up to i. Within one step every layer must be called once, in order.
+  // up to i, or to the end of its span. Within one step every layer must be called once, in order.
   virtual mx::array attend(int layer, const mx::array& q_THD, const mx::array& k_TKD,
                            const mx::array& v_TKD, std::span<const Segment> segments,
                            const AttentionSpec& spec) = 0;

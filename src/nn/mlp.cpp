@@ -5,8 +5,9 @@
 
 namespace fovea::nn {
 
-SwigluMlp::SwigluMlp(int dim, int hidden, Linear::Bias bias, bool fused)
-    : down_proj_(hidden, dim, bias) {
+SwigluMlp::SwigluMlp(int dim, int hidden, Linear::Bias bias, bool fused,
+                     std::optional<kernels::Gelu> gelu)
+    : gelu_(gelu), down_proj_(hidden, dim, bias) {
   if (fused) {
     in_.emplace_back(dim, 2 * hidden, bias);
   } else {
@@ -18,10 +19,12 @@ mx::array SwigluMlp::operator()(const mx::array& x,
                                 const std::optional<mx::array>& residual) const {
   const auto hidden = [&] {
     if (in_.size() == 2) {
-      return kernels::gated_linear(x, in_[0].weight(), in_[1].weight(), kernels::Activation::kSilu);
+      const auto activation = gelu_ ? kernels::activation_of(*gelu_) : kernels::Activation::kSilu;
+      return kernels::gated_linear(x, in_[0].weight(), in_[1].weight(), activation);
     }
     const auto halves = mx::split(in_[0](x), 2, -1);
-    return kernels::swiglu(halves[0], halves[1]);
+    return gelu_ ? mx::multiply(kernels::gelu(halves[0], *gelu_), halves[1])
+                 : kernels::swiglu(halves[0], halves[1]);
   };
   return down_proj_(hidden(), {.residual = residual});
 }

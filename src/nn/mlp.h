@@ -11,17 +11,19 @@
 
 namespace fovea::nn {
 
-// down(silu(gate(x)) * up(x)), as in llama-like decoders. Parameters: gate_proj and up_proj, or
-// both as one gate_up_proj where they are fused; down_proj.
+// down(silu(gate(x)) * up(x)), as in llama-like decoders, or with a GELU for silu as in Gemma's.
+// Parameters: gate_proj and up_proj, or both as one gate_up_proj where they are fused; down_proj.
 class SwigluMlp : public Module {
  public:
-  SwigluMlp(int dim, int hidden, Linear::Bias bias, bool fused = false);
+  SwigluMlp(int dim, int hidden, Linear::Bias bias, bool fused = false,
+            std::optional<kernels::Gelu> gelu = std::nullopt);
   // `residual`, where there is one, is added.
   mx::array operator()(const mx::array& x,
                        const std::optional<mx::array>& residual = std::nullopt) const;
   void visit(Visitor& visitor) override;
 
  private:
+  std::optional<kernels::Gelu> gelu_;
   std::vector<Linear> in_;
   Linear down_proj_;
 };

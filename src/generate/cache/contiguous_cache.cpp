@@ -6,6 +6,7 @@
 #include "kernels/append_rows.h"
 #include "kernels/attention.h"
 #include "mlx/ops.h"
+#include "nn/span_attention.h"
 
 namespace fovea::generate {
 namespace {
@@ -16,6 +17,27 @@ constexpr int kRowsKeptFirst = 4;
 mx::array rows_of(const mx::array& x, int begin, int end) {
   if (begin == 0 && end == x.shape(0)) return x;
   return mx::slice(x, {begin, 0, 0}, {end, x.shape(1), x.shape(2)});
+}
+
+// Rows of spans see their whole span, those between them what came before.
+void attend_segment(const mx::array& q_THD, const mx::array& k_CKD, const mx::array& v_CKD,
+                    int past, const nn::Segment& segment, const nn::AttentionSpec& spec,
+                    std::vector<mx::array>& outputs) {
+  int at = 0;
+  const auto causal_until = [&](int end) {
+    if (end == at) return;
+    outputs.push_back(
+        kernels::causal_attention(rows_of(q_THD, at, end), k_CKD, v_CKD, past + at,
+                                  {spec.scale, spec.window, spec.softcap, segment.decode}));
+    at = end;
+  };
+  for (const auto& [begin, count] : segment.spans) {
+    causal_until(begin);
+    outputs.push_back(
+        nn::span_attention(rows_of(q_THD, begin, begin + count), k_CKD, v_CKD, past + begin, spec));
+    at = begin + count;
+  }
+  causal_until(segment.count);
 }
 
 mx::array empty_rows(const mx::array& like, int rows, mx::Dtype dtype) {
@@ -93,9 +115,8 @@ mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::a
     Layer next{extend(old ? &old->k_CKD : nullptr, sequence, k, spec.kv_dtype),
                extend(old ? &old->v_CKD : nullptr, sequence, v, spec.kv_dtype)};
     const int past = kept_length(sequence.length);
-    outputs.push_back(
-        kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_CKD, next.v_CKD, past,
-                                  {spec.scale, spec.window, spec.softcap, segment.decode}));
+    attend_segment(rows_of(q_THD, segment.begin, end), next.k_CKD, next.v_CKD, past, segment, spec,
+                   outputs);
     if (fresh) {
       sequence.layers.push_back(std::move(next));
     } else {

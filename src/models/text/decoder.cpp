@@ -1,6 +1,7 @@
 #include "models/text/decoder.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "kernels/numerics.h"
@@ -70,7 +71,22 @@ bool layer_slides(const Json& layer_types, int layer, int layers) {
   return name == "sliding_attention";
 }
 
+// Windows of gemma's layers.
+std::vector<int> read_window_pattern(const Json& config, const DecoderType& type, int layers) {
+  std::vector<int> windows(static_cast<size_t>(layers), 0);
+  const Json layer_types = config["layer_types"];
+  const int window = optional_size(config, "sliding_window", type.sliding_window);
+  const int pattern = optional_size(config, "sliding_window_pattern", type.sliding_window_pattern);
+  for (int i = 0; i < layers; ++i) {
+    const bool slides =
+        layer_types.is_null() ? (i + 1) % pattern != 0 : layer_slides(layer_types, i, layers);
+    if (slides) windows[static_cast<size_t>(i)] = window;
+  }
+  return windows;
+}
+
 std::vector<int> read_sliding_windows(const Json& config, const DecoderType& type, int layers) {
+  if (type.sliding == Sliding::kPattern) return read_window_pattern(config, type, layers);
   std::vector<int> windows(static_cast<size_t>(layers), 0);
   const bool is_null = config.contains("sliding_window") ? config["sliding_window"].is_null()
                                                          : type.sliding_window == 0;
@@ -121,6 +137,57 @@ void require_silu(const Json& config) {
        config["hidden_act"].path(), name);
 }
 
+// The GELU of a gemma's gate, under either of its names.
+std::optional<kernels::Gelu> read_gate(const Json& config, const DecoderType& type) {
+  if (!type.gelu) {
+    require_silu(config);
+    return std::nullopt;
+  }
+  const bool newer = !config["hidden_activation"].is_null();
+  return nn::gelu_from_config(config, newer ? "hidden_activation" : "hidden_act", type.gelu);
+}
+
+// rope_parameters of transformers 5 may hold those of each kind of layer.
+Json rope_of_kind(const Json& config, const char* kind) {
+  const Json nested = config["rope_parameters"][kind];
+  if (nested.is_null()) return config;
+  JsonObject alone;
+  return alone.set("rope_parameters", nested).freeze(config.where());
+}
+
+std::optional<nn::RotaryEmbedding> read_local_rope(const Json& config, const DecoderType& type,
+                                                   int head_dim) {
+  if (type.rope_local_base_freq == 0) return std::nullopt;
+  const double theta =
+      nn::positive_number(config, "rope_local_base_freq", type.rope_local_base_freq);
+  const Json own = config["rope_parameters"]["sliding_attention"];
+  const Json rope = own.is_null() ? JsonObject().freeze(config.where())
+                                  : rope_of_kind(config, "sliding_attention");
+  return nn::RotaryEmbedding(rope, head_dim, theta);
+}
+
+// A bound of tanh that the config may name or, by null, take away.
+float read_softcap(const Json& config, const char* key, float standard) {
+  const bool none = config.contains(key) ? config[key].is_null() : standard == 0;
+  return none ? 0 : static_cast<float>(nn::positive_number(config, key, standard));
+}
+
+// What the norms, scores and embeddings of a type are like.
+void read_norms_and_scales(const Json& config, const DecoderType& type, DecoderConfig& c) {
+  c.attention.qk_norm = type.qk_norm;
+  c.attention.norm_eps = c.rms_norm_eps;
+  c.attention.norm_offset = c.norm_offset = type.norm_offset;
+  c.sandwich_norms = type.sandwich_norms;
+  c.scaled_embeddings = type.scaled_embeddings;
+  if (type.query_pre_attn_scalar == 0) return;
+  const double scalar =
+      nn::positive_number(config, "query_pre_attn_scalar", type.query_pre_attn_scalar);
+  c.attention.scale = static_cast<float>(1 / std::sqrt(scalar));
+  c.attention.softcap = read_softcap(config, "attn_logit_softcapping", type.attn_logit_softcapping);
+  c.final_logit_softcapping =
+      read_softcap(config, "final_logit_softcapping", type.final_logit_softcapping);
+}
+
 nn::AttentionConfig attention_of(const DecoderConfig& c, int layer) {
   auto attention = c.attention;
   attention.sliding_window = c.sliding_windows[static_cast<size_t>(layer)];
@@ -140,11 +207,14 @@ const DecoderType& decoder_type(const std::string& model_type, const std::string
 }
 
 DecoderConfig read_decoder_config(const Json& config, const DecoderType& type) {
-  require_silu(config);
+  const auto gelu = read_gate(config, type);
   const int hidden_size = optional_size(config, "hidden_size", type.hidden_size);
   const auto attention = read_attention_config(config, type, hidden_size);
-  DecoderConfig c{.rope = nn::RotaryEmbedding(config, attention.head_dim, type.rope_theta,
+  DecoderConfig c{.rope = nn::RotaryEmbedding(rope_of_kind(config, "full_attention"),
+                                              attention.head_dim, type.rope_theta,
                                               type.mrope_interleaved)};
+  c.gelu = gelu;
+  c.local_rope = read_local_rope(config, type, attention.head_dim);
   c.hidden_size = hidden_size;
   c.attention = attention;
   c.num_hidden_layers =
@@ -155,8 +225,7 @@ DecoderConfig read_decoder_config(const Json& config, const DecoderType& type) {
       optional_size(config, "max_position_embeddings", type.max_position_embeddings);
   c.rms_norm_eps =
       static_cast<float>(nn::positive_number(config, "rms_norm_eps", type.rms_norm_eps));
-  c.attention.qk_norm = type.qk_norm;
-  c.attention.norm_eps = c.rms_norm_eps;
+  read_norms_and_scales(config, type, c);
   c.mlp_bias = config.get_bool("mlp_bias", false);
   c.fused_mlp = type.fused_projections;
   if (type.experts.num_experts > 0) {
@@ -176,34 +245,50 @@ Mlp mlp_of(const DecoderConfig& c, int layer) {
     return nn::SparseMoe(c.hidden_size, c.moe);
   }
   return nn::SwigluMlp(c.hidden_size, c.intermediate_size,
-                       c.mlp_bias ? Bias::kPresent : Bias::kNone, c.fused_mlp);
+                       c.mlp_bias ? Bias::kPresent : Bias::kNone, c.fused_mlp, c.gelu);
 }
 
 }  // namespace
 
 DecoderLayer::DecoderLayer(const DecoderConfig& c, int layer)
-    : input_layernorm_(c.hidden_size, c.rms_norm_eps),
+    : input_layernorm_(c.hidden_size, c.rms_norm_eps, c.norm_offset),
       self_attn_(attention_of(c, layer)),
-      post_attention_layernorm_(c.hidden_size, c.rms_norm_eps),
-      mlp_(mlp_of(c, layer)) {}
+      post_attention_layernorm_(c.hidden_size, c.rms_norm_eps, c.norm_offset),
+      mlp_(mlp_of(c, layer)) {
+  if (!c.sandwich_norms) return;
+  pre_feedforward_layernorm_.emplace(c.hidden_size, c.rms_norm_eps, c.norm_offset);
+  post_feedforward_layernorm_.emplace(c.hidden_size, c.rms_norm_eps, c.norm_offset);
+}
 
 mx::array DecoderLayer::operator()(const mx::array& x_TD, const nn::RopeTables& rope, int layer,
                                    nn::KvCache& cache,
                                    std::span<const nn::Segment> segments) const {
-  const auto h_TD = mx::add(x_TD, self_attn_(input_layernorm_(x_TD), rope, layer, cache, segments));
-  const auto normed = post_attention_layernorm_(h_TD);
-  return std::visit([&](const auto& mlp) { return mlp(normed, h_TD); }, mlp_);
+  const auto mixed = self_attn_(input_layernorm_(x_TD), rope, layer, cache, segments);
+  const bool sandwiched = pre_feedforward_layernorm_.has_value();
+  const auto h_TD = mx::add(x_TD, sandwiched ? post_attention_layernorm_(mixed) : mixed);
+  const auto& norm = sandwiched ? *pre_feedforward_layernorm_ : post_attention_layernorm_;
+  const auto normed = norm(h_TD);
+  if (!sandwiched) {
+    return std::visit([&](const auto& mlp) { return mlp(normed, h_TD); }, mlp_);
+  }
+  const auto out = std::visit([&](const auto& mlp) { return mlp(normed); }, mlp_);
+  return mx::add(h_TD, (*post_feedforward_layernorm_)(out));
 }
 
 void DecoderLayer::visit(nn::Visitor& visitor) {
   visitor.child("input_layernorm", input_layernorm_);
   visitor.child("self_attn", self_attn_);
   visitor.child("post_attention_layernorm", post_attention_layernorm_);
+  if (pre_feedforward_layernorm_) {
+    visitor.child("pre_feedforward_layernorm", *pre_feedforward_layernorm_);
+    visitor.child("post_feedforward_layernorm", *post_feedforward_layernorm_);
+  }
   std::visit([&](auto& mlp) { visitor.child("mlp", mlp); }, mlp_);
 }
 
 Decoder::Body::Body(const DecoderConfig& c)
-    : embed_tokens(c.vocab_size, c.hidden_size), norm(c.hidden_size, c.rms_norm_eps) {
+    : embed_tokens(c.vocab_size, c.hidden_size),
+      norm(c.hidden_size, c.rms_norm_eps, c.norm_offset) {
   for (int i = 0; i < c.num_hidden_layers; ++i) layers.emplace_back(c, i);
 }
 
@@ -226,8 +311,13 @@ bool Decoder::settle_head(bool checkpoint_has_one) {
   return !lm_head_;
 }
 
+// The factor is a number of the table's type.
 mx::array Decoder::embed_tokens(std::span<const int32_t> tokens) const {
-  return model_.embed_tokens(tokens);
+  const auto rows = model_.embed_tokens(tokens);
+  if (!config_.scaled_embeddings) return rows;
+  const mx::array root(std::sqrt(static_cast<float>(config_.hidden_size)));
+  const auto factor = mx::astype(root, model_.embed_tokens.dtype());
+  return mx::multiply(rows, mx::astype(factor, mx::float32));
 }
 
 namespace {
@@ -249,9 +339,12 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
   const int parts = inputs.shape(1) / d;  // 1 but for deepstack
   mx::array x_TD = parts == 1 ? inputs : part(0);
   const auto rope = config_.rope.tables(batch.position_ids_AT);
+  const auto local_rope =
+      config_.local_rope ? config_.local_rope->tables(batch.position_ids_AT) : rope;
   const kernels::DecodeRows rows_of_answers(first_answer_row(batch.segments, t));
   for (size_t i = 0; i < model_.layers.size(); ++i) {
-    x_TD = model_.layers[i](x_TD, rope, static_cast<int>(i), cache, batch.segments);
+    const auto& tables = config_.sliding_windows[i] > 0 ? local_rope : rope;
+    x_TD = model_.layers[i](x_TD, tables, static_cast<int>(i), cache, batch.segments);
     if (sink) sink(fmt::format("hidden.{}", i), x_TD);
     const auto extra = static_cast<int>(i) + 1;
     if (extra < parts) x_TD = mx::add(x_TD, part(extra));
@@ -262,7 +355,10 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
   const auto last = model_.norm(mx::take(x_TD, rows, 0));
   // One row of a prompt would have the whole vocabulary expanded for it.
   const kernels::DecodeRows all(0);
-  return lm_head_ ? (*lm_head_)(last) : model_.embed_tokens.logits(last);
+  const auto logits = lm_head_ ? (*lm_head_)(last) : model_.embed_tokens.logits(last);
+  if (config_.final_logit_softcapping == 0) return logits;
+  const mx::array cap(config_.final_logit_softcapping);
+  return mx::multiply(mx::tanh(mx::divide(logits, cap)), cap);
 }
 
 void Decoder::visit_layers(nn::Visitor& visitor) {

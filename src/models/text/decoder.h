@@ -1,6 +1,7 @@
 // The decoder of llama, qwen2 and mistral, and of the families built on them: RMS norms before
-// attention and a SwiGLU MLP. Sources: Hugging Face modeling_llama, modeling_qwen2,
-// modeling_mistral. Engine thread only, but for reading configs.
+// attention and a SwiGLU MLP; qwen3's and gemma's differ in what their config says. Sources:
+// Hugging Face modeling_llama, modeling_qwen2, modeling_qwen3, modeling_mistral, modeling_gemma3.
+// Engine thread only, but for reading configs.
 //
 // Legend: T rows of a step, D hidden size, V vocabulary, A position axes.
 #pragma once
@@ -22,6 +23,7 @@ enum class Sliding {
   kNone,
   kEveryLayer,  // where `sliding_window` is not null: mistral
   kWhenTold,    // with `use_sliding_window`, those of `layer_types` or from `max_window_layers` on
+  kPattern,     // those of `layer_types`, or all but each `sliding_window_pattern`-th: gemma
 };
 
 // What a decoder's model_type says of it, and what holds where its config.json is silent: the
@@ -45,7 +47,16 @@ struct DecoderType {
   bool qk_norm = false;
   bool mrope_interleaved = false;
   nn::MoeConfig experts = {};
-  bool fused_projections = false;  // qkv_proj and gate_up_proj: phi3
+  int sliding_window_pattern = 0;
+  double rope_local_base_freq = 0;    // rope_theta of layers with a window; 0: as the others
+  const char* gelu = nullptr;         // of the MLP's gate; null: silu
+  float norm_offset = 0;              // see nn::RmsNorm
+  bool sandwich_norms = false;        // what attention and MLP give is normalised as well
+  bool scaled_embeddings = false;     // by the root of hidden_size
+  int query_pre_attn_scalar = 0;      // scores are divided by its root; 0: head_dim
+  float attn_logit_softcapping = 0;   // see nn::AttentionSpec
+  float final_logit_softcapping = 0;  // the same for logits
+  bool fused_projections = false;     // qkv_proj and gate_up_proj: phi3
 };
 
 // The row of llama, mistral or qwen2. Any other is Error(kUnsupported) that names `where`.
@@ -68,7 +79,13 @@ struct DecoderConfig {
   std::string body = "model";        // where checkpoints have all but the head; may be empty
   nn::MoeConfig moe;                 // of the layers that
   std::vector<bool> sparse;          // have experts; empty: none
-  int deepstack_layers = 0;          // the first layers, to which rows bring features of their own
+  std::optional<nn::RotaryEmbedding> local_rope;  // of layers with a window
+  std::optional<kernels::Gelu> gelu;              // of the MLP's gate, for silu
+  float norm_offset = 0;
+  bool sandwich_norms = false;
+  bool scaled_embeddings = false;
+  float final_logit_softcapping = 0;
+  int deepstack_layers = 0;  // the first layers, to which rows bring features of their own
 };
 
 // `config` is the text part. With num_experts, layers are sparse but for `mlp_only_layers` and what
@@ -85,7 +102,9 @@ class DecoderLayer : public nn::Module {
  private:
   nn::RmsNorm input_layernorm_;
   nn::Attention self_attn_;
-  nn::RmsNorm post_attention_layernorm_;
+  nn::RmsNorm post_attention_layernorm_;  // of its result where sandwiched, else of the MLP's input
+  std::optional<nn::RmsNorm> pre_feedforward_layernorm_;
+  std::optional<nn::RmsNorm> post_feedforward_layernorm_;
   std::variant<nn::SwigluMlp, nn::SparseMoe> mlp_;
 };
 
