@@ -9,11 +9,17 @@
 
 namespace fovea::models {
 
+text::DecoderConfig gemma3_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_gemma3(const Checkpoint& checkpoint);
+
 text::DecoderConfig idefics3_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_idefics3(const Checkpoint& checkpoint);
 
 text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_llava(const Checkpoint& checkpoint);
+
+text::DecoderConfig paligemma_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_paligemma(const Checkpoint& checkpoint);
 
 text::DecoderConfig qwen2_5_vl_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_qwen2_5_vl(const Checkpoint& checkpoint);

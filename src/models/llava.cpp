@@ -16,24 +16,6 @@
 namespace fovea::models {
 namespace {
 
-// Released (language_model., vision_tower.vision_model.), newer (model.language_model., ...), as
-// transformers 5 writes them (vision_tower. without vision_model.) and MLX names.
-std::string module_path(const std::string& name) {
-  std::string path =
-      replace_prefix(name, {{"model.language_model.", "language_model.model."},
-                            {"model.vision_tower.", "vision_tower."},
-                            {"model.multi_modal_projector.", "multi_modal_projector."},
-                            {"lm_head.", "language_model.lm_head."}});
-  if (path.starts_with("vision_tower.vision_model.")) return path;
-  return replace_prefix(path, {{"vision_tower.", "vision_tower.vision_model."}});
-}
-
-// SigLIP's pooling head stands behind every feature layer.
-std::string used_path(const std::string& name) {
-  const std::string path = module_path(name);
-  return path.starts_with("vision_tower.vision_model.head.") ? "" : path;
-}
-
 // vision_feature_layer: one hidden state or several, counted from the end when negative.
 std::vector<int> feature_layers(const Json& config, int num_hidden_layers) {
   const Json value = config["vision_feature_layer"];
@@ -107,8 +89,8 @@ class Llava : public DecoderModel {
 
  protected:
   WeightNames weight_names() const override {
-    return {used_path, "language_model.", "vision_tower.vision_model.embeddings.patch_embedding",
-            tower_.config().num_channels};
+    return {tower_projector_decoder_path, "language_model.",
+            "vision_tower.vision_model.embeddings.patch_embedding", tower_.config().num_channels};
   }
 
  private:

@@ -17,4 +17,15 @@ NameRule drop_unused(NameRule rule) {
   };
 }
 
+std::string tower_projector_decoder_path(const std::string& name) {
+  std::string path =
+      replace_prefix(name, {{"model.language_model.", "language_model.model."},
+                            {"model.vision_tower.", "vision_tower."},
+                            {"model.multi_modal_projector.", "multi_modal_projector."},
+                            {"lm_head.", "language_model.lm_head."}});
+  const std::string tower = "vision_tower.vision_model.";
+  if (!path.starts_with(tower)) path = replace_prefix(path, {{"vision_tower.", tower}});
+  return path.starts_with(tower + "head.") ? "" : path;
+}
+
 }  // namespace fovea::models

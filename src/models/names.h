@@ -17,4 +17,10 @@ std::string replace_prefix(const std::string& name,
 // `rule`, but tensors that no model reads are dropped: rotary tables and position indices.
 NameRule drop_unused(NameRule rule);
 
+// Of families with vision_tower., multi_modal_projector. and language_model.: from released names
+// (vision_tower.vision_model.), newer ones (model.language_model., model.vision_tower., ...), as
+// transformers 5 writes them (vision_tower. without vision_model.) and MLX's. SigLIP's pooling head
+// is dropped: it stands behind every feature.
+std::string tower_projector_decoder_path(const std::string& name);
+
 }  // namespace fovea::models

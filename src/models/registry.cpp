@@ -23,10 +23,13 @@ struct Row {
 
 // One row a family, sorted by name.
 constexpr std::array kFamilies = {
+    Row{"gemma3", gemma3_decoder_config, make_gemma3, "SigLIP; average pool, linear; gemma3"},
     Row{"idefics3", idefics3_decoder_config, make_idefics3, "SigLIP; pixel shuffle, linear; llama"},
     Row{"llama", text_only_decoder_config, make_text_only, "llama", "none"},
     Row{"llava", llava_decoder_config, make_llava, "CLIP or SigLIP; MLP; llama, mistral or qwen2"},
     Row{"mistral", text_only_decoder_config, make_text_only, "mistral", "none"},
+    Row{"paligemma", paligemma_decoder_config, make_paligemma,
+        "SigLIP; linear; gemma or gemma2 with a prefix that sees itself"},
     Row{"qwen2", text_only_decoder_config, make_text_only, "qwen2", "none"},
     Row{"qwen2_5_vl", qwen2_5_vl_decoder_config, make_qwen2_5_vl,
         "2-D rotary ViT in windows; 2x2 merger MLP; qwen2 with M-RoPE"},

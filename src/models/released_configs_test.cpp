@@ -1,6 +1,9 @@
 // config.json of released checkpoints, a family after the other.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "mlx/ops.h"
 #include "models/families.h"
 #include "models/vision/qwen2_vl_tower.h"
 #include "models/vision/qwen3_vl_tower.h"
@@ -91,6 +94,110 @@ TEST(ReleasedConfigs, SmolVlm2Of500M) {
     "vocab_size": 49280})");
   EXPECT_EQ(idefics3_decoder_config(checkpoint).attention.num_key_value_heads, 5);
   EXPECT_EQ(build_model(checkpoint)->info().num_layers, 32);
+}
+
+constexpr const char* kGemma3Of4B = R"({
+  "architectures": ["Gemma3ForConditionalGeneration"], "boi_token_index": 255999,
+  "eoi_token_index": 256000, "eos_token_id": [1, 106], "image_token_index": 262144,
+  "initializer_range": 0.02, "mm_tokens_per_image": 256, "model_type": "gemma3",
+  "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text",
+    "num_hidden_layers": 34, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+    "sliding_window": 1024},
+  "torch_dtype": "bfloat16",
+  "vision_config": {"hidden_size": 1152, "image_size": 896, "intermediate_size": 4304,
+    "model_type": "siglip_vision_model", "num_attention_heads": 16, "num_hidden_layers": 27,
+    "patch_size": 14, "vision_use_head": false}})";
+
+TEST(ReleasedConfigs, Gemma3Of4B) {
+  const auto checkpoint = checkpoint_of(kGemma3Of4B, R"({"eos_token_id": [1, 106]})");
+  const auto text = gemma3_decoder_config(checkpoint);
+  EXPECT_EQ(text.vocab_size, 262208);
+  EXPECT_EQ(text.max_position_embeddings, 131072);
+  EXPECT_EQ(text.attention.num_attention_heads, 8);
+  EXPECT_EQ(text.attention.num_key_value_heads, 4);
+  EXPECT_EQ(text.attention.head_dim, 256);
+  EXPECT_FLOAT_EQ(text.attention.scale, 1 / 16.0f);
+  EXPECT_FLOAT_EQ(text.attention.norm_offset, 1);
+  EXPECT_EQ(text.attention.softcap, 0);
+  EXPECT_EQ(text.final_logit_softcapping, 0);
+  EXPECT_EQ(text.gelu, kernels::Gelu::kTanh);
+  EXPECT_TRUE(text.local_rope.has_value());
+  for (size_t i = 0; i < 34; ++i) EXPECT_EQ(text.sliding_windows[i], i % 6 == 5 ? 0 : 1024) << i;
+  EXPECT_EQ(build_model(checkpoint)->info().eos_token_ids, std::vector<int32_t>({1, 106}));
+}
+
+// As transformers 5 writes it.
+TEST(ReleasedConfigs, Gemma3WithParametersOfEachKindOfLayer) {
+  const auto checkpoint = checkpoint_of(R"({"text_config": {"num_hidden_layers": 2,
+    "layer_types": ["full_attention", "sliding_attention"], "sliding_window": 9,
+    "rope_parameters": {"full_attention": {"rope_theta": 1000.0, "rope_type": "linear",
+        "factor": 4.0}, "sliding_attention": {"rope_theta": 100.0, "rope_type": "default"}},
+    "final_logit_softcapping": 30.0}})");
+  const auto text = gemma3_decoder_config(checkpoint);
+  EXPECT_EQ(text.sliding_windows, std::vector<int>({0, 9}));
+  EXPECT_EQ(text.final_logit_softcapping, 30);
+  const auto second_angle = [](const nn::RotaryEmbedding& rope) {
+    const auto tables = rope.tables(mx::ones({1, 1}, mx::int32));
+    return std::asin(mx::slice(tables.sin_TR, {0, 1}, {1, 2}).item<float>());
+  };
+  EXPECT_NEAR(second_angle(text.rope), std::pow(1000.0, -1 / 128.0) / 4, 1e-6);
+  EXPECT_NEAR(second_angle(*text.local_rope), std::pow(100.0, -1 / 128.0), 1e-6);
+}
+
+TEST(ReleasedConfigs, Gemma3WithAnOddNumberOfTokensIsRefused) {
+  std::string config = kGemma3Of4B;
+  const std::string tokens = "\"mm_tokens_per_image\": 256";
+  for (const char* odd : {"255", "81"}) {
+    auto changed = config;
+    changed.replace(changed.find(tokens), tokens.size(),
+                    fmt::format("\"mm_tokens_per_image\": {}", odd));
+    EXPECT_ERROR(build_model(checkpoint_of(changed)), ErrorKind::kInvalidData,
+                 "a square at 'mm_tokens_per_image' whose side divides the tower's 64 patches");
+  }
+}
+
+TEST(ReleasedConfigs, PaliGemmaOf3B) {
+  const auto checkpoint = checkpoint_of(R"({
+    "architectures": ["PaliGemmaForConditionalGeneration"], "bos_token_id": 2,
+    "eos_token_id": 1, "hidden_size": 2048, "ignore_index": -100, "image_token_index": 257152,
+    "model_type": "paligemma", "pad_token_id": 0, "projection_dim": 2048,
+    "text_config": {"hidden_size": 2048, "intermediate_size": 16384, "model_type": "gemma",
+      "num_attention_heads": 8, "num_hidden_layers": 18, "num_image_tokens": 256,
+      "num_key_value_heads": 1, "torch_dtype": "float32", "vocab_size": 257216},
+    "vision_config": {"hidden_size": 1152, "intermediate_size": 4304,
+      "model_type": "siglip_vision_model", "num_attention_heads": 16, "num_hidden_layers": 27,
+      "num_image_tokens": 256, "patch_size": 14, "projection_dim": 2048,
+      "projector_hidden_act": "gelu_fast", "vision_use_head": false},
+    "vocab_size": 257216})");
+  const auto text = paligemma_decoder_config(checkpoint);
+  EXPECT_EQ(text.attention.head_dim, 256);
+  EXPECT_EQ(text.attention.num_key_value_heads, 1);
+  EXPECT_EQ(text.attention.scale, 0);  // of the head's size
+  EXPECT_EQ(text.attention.softcap, 0);
+  EXPECT_FALSE(text.attention.qk_norm);
+  EXPECT_FALSE(text.sandwich_norms);
+  EXPECT_TRUE(text.scaled_embeddings);
+  EXPECT_EQ(text.sliding_windows, std::vector<int>(18, 0));
+  const auto model = build_model(checkpoint);
+  EXPECT_EQ(model->info().eos_token_ids, std::vector<int32_t>({1}));
+  Prompt prompt;
+  prompt.tokens.resize(7);
+  EXPECT_EQ(model->attention_spans(prompt), std::vector<TokenRun>({{0, 7}}));
+}
+
+TEST(ReleasedConfigs, PaliGemma2Of3B) {
+  const auto text = paligemma_decoder_config(checkpoint_of(R"({
+    "model_type": "paligemma", "text_config": {"architectures": ["Gemma2ForCausalLM"],
+      "hidden_size": 2304, "intermediate_size": 9216, "model_type": "gemma2",
+      "num_hidden_layers": 26, "num_image_tokens": 256, "num_key_value_heads": 4,
+      "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 257216}})"));
+  EXPECT_EQ(text.attention.softcap, 50);
+  EXPECT_EQ(text.final_logit_softcapping, 30);
+  EXPECT_FLOAT_EQ(text.attention.scale, 1 / 16.0f);
+  EXPECT_TRUE(text.sandwich_norms);
+  for (size_t i = 0; i < 26; ++i) EXPECT_EQ(text.sliding_windows[i], i % 2 == 0 ? 4096 : 0) << i;
+  EXPECT_ERROR(paligemma_decoder_config(checkpoint_of(R"({"text_config": {"model_type": "x"}})")),
+               ErrorKind::kUnsupported, "gemma or gemma2 but got 'x'");
 }
 
 TEST(ReleasedConfigs, Qwen25VlOf3B) {

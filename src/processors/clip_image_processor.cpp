@@ -26,10 +26,16 @@ Size fixed_size(const Json& value, int fallback) {
   return {value.get_int("width", fallback), value.get_int("height", fallback)};
 }
 
-// How many tokens a picture of this size takes in a llava prompt.
+// How many tokens a picture of this size takes in a prompt of llava, or of any family by a number.
 class TokenCount {
  public:
-  explicit TokenCount(const Checkpoint& checkpoint) {
+  // A config that has image_seq_length says it outright.
+  TokenCount(const Json& config, const Checkpoint& checkpoint) {
+    fixed_ = config.get_int("image_seq_length", 0);
+    if (fixed_ < 0 || fixed_ > kProcessorSideMax) {
+      fail(ErrorKind::kInvalidData, "[{}] expected image_seq_length from 1 to {} but got {}",
+           config.where(), kProcessorSideMax, fixed_);
+    }
     const Json processor = checkpoint.read_json("processor_config.json");
     const Json vision = checkpoint.config["vision_config"];
     const bool clip = vision.get_string("model_type", "clip_vision_model") == "clip_vision_model";
@@ -52,10 +58,12 @@ class TokenCount {
     }
   }
   int operator()(Size size) const {
+    if (fixed_ > 0) return fixed_;
     return static_cast<int>((size.height / patch_) * (size.width / patch_) + extra_);
   }
 
  private:
+  int fixed_ = 0;
   int patch_;
   int64_t extra_;
 };
@@ -87,7 +95,7 @@ class SquareImageProcessor : public ImageProcessor {
   enum class Kind { kClip, kSiglip };
 
   SquareImageProcessor(const Json& config, const Checkpoint& checkpoint, Kind kind)
-      : tokens_(checkpoint),
+      : tokens_(config, checkpoint),
         resize_(config.get_bool("do_resize", true)),
         crop_(kind == Kind::kClip && config.get_bool("do_center_crop", true)),
         filter_(filter_from_number(config.get_int("resample", 3))),

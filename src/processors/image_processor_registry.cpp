@@ -14,6 +14,7 @@ struct Row {
 
 constexpr std::array kImageProcessors = {
     Row{"CLIPImageProcessor", make_clip_image_processor},
+    Row{"Gemma3ImageProcessor", make_gemma3_image_processor},
     Row{"Idefics3ImageProcessor", make_idefics3_image_processor},
     Row{"Qwen2VLImageProcessor", make_qwen2_vl_image_processor},
     Row{"SiglipImageProcessor", make_siglip_image_processor},

@@ -10,6 +10,8 @@ namespace fovea::processors {
 
 std::unique_ptr<ImageProcessor> make_clip_image_processor(const Json& config,
                                                           const Checkpoint& checkpoint);
+std::unique_ptr<ImageProcessor> make_gemma3_image_processor(const Json& config,
+                                                            const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_idefics3_image_processor(const Json& config,
                                                               const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_qwen2_vl_image_processor(const Json& config,

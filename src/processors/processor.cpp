@@ -11,18 +11,27 @@ namespace fovea::processors {
 namespace {
 
 // How a family marks a picture: the key of config.json that holds the token's id, the token's text
-// for a config without it, and whether pictures that no part names stand before a message's text.
+// for a config without it, whether pictures that no part names stand before a message's text.
 struct Format {
   std::string_view model_type;
   std::string_view image_token_key;
   std::string_view image_token;
   bool images_first = false;
+  std::string_view placeholder = {};  // what templates put, where that is not the token itself
+  // A prompt is the pictures, beginning-of-text, the last message's text and a line break; a
+  // conversation and its template have no say.
+  bool bare = false;
 };
 
 // Content is a list of entries for these, a string for every other type.
 constexpr std::array kFormats = {
+    Format{"gemma3", "image_token_index", "<image_soft_token>", false, "<start_of_image>"},
     Format{"idefics3", "image_token_id", "<image>", true},
     Format{"llava", "image_token_index", "<image>"},
+    Format{.model_type = "paligemma",
+           .image_token_key = "image_token_index",
+           .image_token = "<image>",
+           .bare = true},
     Format{"qwen2_5_vl", "image_token_id", "<|image_pad|>", true},
     Format{"qwen2_vl", "image_token_id", "<|image_pad|>"},
     Format{"qwen3_vl", "image_token_id", "<|image_pad|>", true},
@@ -120,12 +129,15 @@ Processor::Processor(const Checkpoint& checkpoint)
   const Format* format = find_format(model_type_);
   if (!format) return;
   images_first_ = format->images_first;
+  bare_ = format->bare;
   image_processor_ = load_image_processor(checkpoint);
   const Json id = checkpoint.config[format->image_token_key];
   if (!id.is_null()) image_token_id_ = id.as_int32();
   if (image_token_id_ < 0) {
     image_token_id_ = tokenizer_->token_to_id(format->image_token).value_or(-1);
   }
+  placeholder_ = format->placeholder.empty() ? tokenizer_->id_to_token(image_token_id_)
+                                             : std::string(format->placeholder);
 }
 
 Json Processor::template_context(const ChatRequest& request) const {
@@ -212,26 +224,41 @@ std::string Processor::with_markup(const std::string& rendered,
   const bool any = std::any_of(pictures.begin(), pictures.end(),
                                [](const Picture& picture) { return !picture.markup.empty(); });
   if (!any) return rendered;
-  const std::string token = tokenizer_->id_to_token(image_token_id_);
   std::string text;
   size_t found = 0;
   size_t from = 0;
   for (;;) {
-    const size_t at = token.empty() ? std::string::npos : rendered.find(token, from);
+    const bool any_more = !placeholder_.empty();
+    const size_t at = any_more ? rendered.find(placeholder_, from) : std::string::npos;
     if (at == std::string::npos) break;
     if (found < pictures.size()) {
       text += rendered.substr(from, at - from) + pictures[found].markup;
     }
     ++found;
-    from = at + token.size();
+    from = at + placeholder_.size();
   }
   require_placeholders(static_cast<int64_t>(found), pictures.size());
   return text + rendered.substr(from);
 }
 
+std::string Processor::bare_prompt(const ChatRequest& request) const {
+  template_context(request);  // checks where pictures stand
+  std::string text;
+  for (size_t i = 0; i < request.images.size(); ++i) text += placeholder_;
+  return text + (request.messages.empty() ? "" : content_text(request.messages.back()));
+}
+
+std::vector<int32_t> Processor::tokens_of(const std::string& text) const {
+  if (!bare_) return tokenize(*tokenizer_, template_, text);
+  size_t at = text.rfind(placeholder_);
+  at = at == std::string::npos ? 0 : at + placeholder_.size();
+  const std::string whole = text.substr(0, at) + template_.bos_token() + text.substr(at) + "\n";
+  return tokenizer_->encode(whole, false);
+}
+
 Prompt Processor::expand(std::string rendered, std::vector<Picture> pictures) const {
   Prompt prompt;
-  const auto ids = tokenize(*tokenizer_, template_, with_markup(rendered, pictures));
+  const auto ids = tokens_of(with_markup(rendered, pictures));
   if (image_processor_) {
     // Markup repeats the token already, which is checked as if it did not.
     int64_t found = std::count(ids.begin(), ids.end(), image_token_id_);
@@ -261,7 +288,8 @@ Prompt Processor::expand(std::string rendered, std::vector<Picture> pictures) co
 
 Prompt Processor::process(const ChatRequest& request) const {
   auto pictures = process_pictures(request);
-  return expand(template_.render(template_context(request)), std::move(pictures));
+  std::string rendered = bare_ ? bare_prompt(request) : template_.render(template_context(request));
+  return expand(std::move(rendered), std::move(pictures));
 }
 
 }  // namespace fovea::processors

@@ -42,12 +42,16 @@ class Processor {
     std::string markup;  // see ProcessedImage
   };
   std::vector<Picture> process_pictures(const ChatRequest& request) const;
+  std::string bare_prompt(const ChatRequest& request) const;
+  std::vector<int32_t> tokens_of(const std::string& text) const;
   Prompt expand(std::string rendered, std::vector<Picture> pictures) const;
   std::string with_markup(const std::string& rendered, const std::vector<Picture>& pictures) const;
   void require_placeholders(int64_t found, size_t pictures) const;
 
   std::string model_type_;
   bool images_first_ = false;
+  std::string placeholder_;  // what templates put for a picture
+  bool bare_ = false;        // no template: see Format in processor.cpp
   std::shared_ptr<const Tokenizer> tokenizer_;
   ChatTemplate template_;
   std::unique_ptr<ImageProcessor> image_processor_;  // null: text only

@@ -12,6 +12,7 @@ from mlx_vlm.models.qwen3_vl.processing_qwen3_vl import Qwen3VLImageProcessor
 from PIL import Image
 from safetensors.numpy import save_file
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -47,7 +48,28 @@ IDEFICS3 = {
     "max_image_size": {"longest_edge": 52},
     **HALF,
 }
+GEMMA3 = {
+    "image_processor_type": "Gemma3ImageProcessor",
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "resample": 2,
+    "size": {"height": 56, "width": 56},
+    **HALF,
+}
 PROCESSORS = {
+    "gemma3": (Gemma3ImageProcessorPil, GEMMA3, SIZES[:4]),
+    "gemma3_pieces": (
+        Gemma3ImageProcessorPil,
+        {
+            **GEMMA3,
+            "do_pan_and_scan": True,
+            "pan_and_scan_min_crop_size": 80,
+            "pan_and_scan_max_num_crops": 4,
+            "pan_and_scan_min_ratio_to_activate": 1.2,
+        },
+        SIZES,
+    ),
     "idefics3": (Idefics3ImageProcessorPil, IDEFICS3, SIZES),
     "idefics3_whole": (
         Idefics3ImageProcessorPil,

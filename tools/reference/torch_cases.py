@@ -59,15 +59,18 @@ def write_sidecars(folder, config, sidecars):
 
 
 def write_hugging_face(folder, config, sidecars, model, released_name, seed):
-    """Random weights in bfloat16 under the names of released checkpoints; the model gets them too."""
+    """Random weights in bfloat16 under the names of released checkpoints; the model gets them too.
+    A name of None is of a weight that is tied to another."""
     write_sidecars(folder, config, sidecars)
     tensors, values = {}, {}
     for name, parameter in model.state_dict().items():
         there = released_name(name)
+        if there is None:
+            continue
         value = torch.tensor(random_values(there, tuple(parameter.shape), seed)).bfloat16()
         tensors[there], values[name] = value, value.float()
     save_torch_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    model.load_state_dict(values)
+    model.load_state_dict(values, strict=False)
 
 
 def quantised(weight):
@@ -93,6 +96,8 @@ def write_mlx_4bit(folder, config, sidecars, model, mlx_name):
     tensors, values = {}, {}
     for name, parameter in model.state_dict().items():
         there, weight = mlx_name(name), parameter.numpy()
+        if there is None:
+            continue
         sees = any(part in there for part in ("vision", "projector"))
         if not sees and weight.ndim == 2 and weight.shape[1] % GROUP == 0:
             path = there.removesuffix(".weight")
@@ -100,12 +105,12 @@ def write_mlx_4bit(folder, config, sidecars, model, mlx_name):
             tensors |= {there: packed, f"{path}.scales": scales, f"{path}.biases": biases}
         else:
             half = weight.astype(np.float16)
-            tensors[there] = np.moveaxis(half, 1, -1) if "patch_embedding" in there else half
+            tensors[there] = np.moveaxis(half, 1, -1) if half.ndim == 4 and "patch" in there else half
             weight = half.astype(np.float32)
         values[name] = torch.tensor(weight)
     tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "mlx"})
-    model.load_state_dict(values)
+    model.load_state_dict(values, strict=False)
 
 
 class recording:
@@ -133,6 +138,8 @@ class TorchReference:
     processor_class = None
 
     exact = True  # the model's arithmetic is fp32, the checkpoint's weights are not
+    images_first = False
+    strings_but_user = False  # whether only users' content is a list
 
     def __init__(self, folder, model):
         self.model = model
@@ -153,7 +160,10 @@ class TorchReference:
         raise NotImplementedError
 
     def prepare(self, messages, paths):
-        content = with_pictures(messages, len(paths))
+        content = with_pictures(messages, len(paths), self.images_first)
+        for message in content:
+            if self.strings_but_user and message["role"] != "user":
+                message["content"] = message["content"][0]["text"]
         prompt = self.tokenizer.apply_chat_template(
             content, add_generation_prompt=True, tokenize=False
         )
@@ -206,8 +216,8 @@ class TorchReference:
         return np.array(self.greedy(*inputs)[0], np.int32)
 
 
-def with_pictures(messages, count):
-    """Every content as a list of entries, pictures that no entry names at the end of the last user
+def with_pictures(messages, count, first):
+    """Every content as a list of entries, pictures that no entry names first or last in the last user
     message: the form in which Fovea hands messages to a template."""
     made = []
     for message in messages:
@@ -217,7 +227,8 @@ def with_pictures(messages, count):
         made.append({"role": message["role"], "content": list(content)})
         count -= sum(entry["type"] == "image" for entry in content)
     last = [message for message in made if message["role"] == "user"][-1]
-    last["content"] += [{"type": "image"}] * count
+    further = [{"type": "image"}] * count
+    last["content"] = further + last["content"] if first else last["content"] + further
     return made
 
 

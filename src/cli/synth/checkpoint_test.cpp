@@ -62,6 +62,8 @@ TEST(SynthShapes, HaveTheParametersOfTheRealModels) {
   EXPECT_EQ(values(plan("qwen3_vl-30b-a3b", {})), 31'070'754'032);
   EXPECT_EQ(values(plan("llava-1.5-7b", {})), 7'063'427'072);
   EXPECT_EQ(values(plan("smolvlm-256m", {})), 256'484'928);
+  EXPECT_EQ(values(plan("gemma3-4b", {})), 4'300'079'472);
+  EXPECT_EQ(values(plan("paligemma-3b", {})), 2'923'466'480);
 }
 
 TEST(SynthShapes, FourBitsTakeTheirShareOfTheBytes) {
@@ -112,7 +114,8 @@ TEST_P(SynthFolder, SpecialTokensStandWhereTheConfigSaysTheyDo) {
   for (const char* key : {"image_token_index", "image_token_id"}) {
     const Json id = checkpoint.config[key];
     if (id.is_null()) continue;
-    EXPECT_THAT(tokenizer.id_to_token(id.as_int32()), ::testing::AnyOf("<image>", "<|image_pad|>"));
+    EXPECT_THAT(tokenizer.id_to_token(id.as_int32()),
+                ::testing::AnyOf("<image>", "<|image_pad|>", "<image_soft_token>"));
   }
   EXPECT_THAT(models::load_model(checkpoint)->info().eos_token_ids,
               ::testing::IsSupersetOf(tokenizer.eos_token_ids()));
@@ -174,7 +177,8 @@ TEST_P(SynthFolder, AFolderInUseIsLeftAlone) {
 
 INSTANTIATE_TEST_SUITE_P(Tiny, SynthFolder,
                          ::testing::Values("qwen2_vl-tiny", "llava-tiny", "idefics3-tiny",
-                                           "qwen2_5_vl-tiny", "qwen3_vl-tiny"),
+                                           "qwen2_5_vl-tiny", "qwen3_vl-tiny", "gemma3-tiny",
+                                           "paligemma-tiny"),
                          [](const auto& shape) {
                            const std::string name = shape.param;
                            return name.substr(0, name.find('-'));

@@ -6,7 +6,9 @@
 #include <array>
 
 #include "base/error.h"
+#include "cli/synth/shapes_gemma3.h"
 #include "cli/synth/shapes_idefics3.h"
+#include "cli/synth/shapes_paligemma.h"
 #include "cli/synth/shapes_qwen_vl.h"
 
 namespace fovea::cli {
@@ -200,6 +202,31 @@ constexpr std::array kRows = {
       "generation_config.json": {"pad_token_id": 324},
       "preprocessor_config.json": {"size": {"shortest_edge": 56},
         "crop_size": {"height": 56, "width": 56}},
+      "vocabulary": {"text": 320}})json"},
+    Row{"gemma3-4b", kGemma3, "{}"},
+    Row{"gemma3-tiny", kGemma3, R"json({"config.json": {
+      "boi_token_index": 427, "eoi_token_index": 428, "image_token_index": 432,
+      "mm_tokens_per_image": 4,
+      "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 448,
+        "max_position_embeddings": 1024, "query_pre_attn_scalar": 16, "sliding_window": 32,
+        "sliding_window_pattern": 2},
+      "vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 56}},
+      "preprocessor_config.json": {"image_seq_length": 4, "size": {"height": 56, "width": 56}},
+      "processor_config.json": {"image_seq_length": 4},
+      "vocabulary": {"text": 320,
+        "last": ["<start_of_image>", "<end_of_image>", 3, "<image_soft_token>"]}})json"},
+    Row{"paligemma-3b", kPaliGemma, "{}"},
+    Row{"paligemma-tiny", kPaliGemma, R"json({"config.json": {
+      "hidden_size": 64, "image_token_index": 324, "projection_dim": 64, "vocab_size": 352,
+      "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4,
+        "num_hidden_layers": 2, "num_image_tokens": 16, "head_dim": 16, "vocab_size": 352,
+        "max_position_embeddings": 1024},
+      "vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_image_tokens": 16, "image_size": 56,
+        "projection_dim": 64}},
+      "preprocessor_config.json": {"image_seq_length": 16, "size": {"height": 56, "width": 56}},
       "vocabulary": {"text": 320}})json"},
     Row{"smolvlm-256m", kSmolVlm, "{}"},
     Row{"idefics3-tiny", kSmolVlm, R"json({"config.json": {

@@ -42,6 +42,14 @@ struct Special {
   int id;
 };
 
+int token_count(const Json& list) {
+  int count = 0;
+  for (size_t i = 0; i < list.size(); ++i) {
+    count += list.at(i).is_number() ? list.at(i).as_int32() : 1;
+  }
+  return count;
+}
+
 std::vector<Special> special_tokens(const Json& vocabulary) {
   std::vector<Special> tokens;
   int id = 0;
@@ -50,7 +58,8 @@ std::vector<Special> special_tokens(const Json& vocabulary) {
       const Json entry = list.at(i);
       const int reserved = entry.is_number() ? entry.as_int32() : 0;
       for (int n = 0; n < reserved; ++n) {
-        tokens.push_back({fmt::format("<|reserved_special_token_{}|>", n), id++});
+        tokens.push_back({fmt::format("<|reserved_{}|>", id), id});
+        ++id;
       }
       if (reserved == 0) tokens.push_back({entry.as_string(), id++});
     }
@@ -80,7 +89,7 @@ JsonObject vocabulary_ids(const Json& vocabulary, const std::vector<Special>& sp
   assert(text >= kBytes);
   const auto bytes = byte_spellings();
   JsonObject ids;
-  int id = static_cast<int>(vocabulary["first"].size());
+  int id = token_count(vocabulary["first"]);
   for (const auto& spelling : bytes) ids.set(spelling, id++);
   for (int word = 0; word < text - kBytes; ++word) ids.set(bytes[' '] + letters(word), id++);
   for (const auto& token : special) ids.set(token.text, token.id);

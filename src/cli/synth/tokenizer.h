@@ -10,9 +10,9 @@
 namespace fovea::cli {
 
 // `vocabulary` has `text`, the number of tokens that are text (at least 256), the lists `first` and
-// `last` of special tokens before and after them (in `last`, a number stands for so many that are
-// reserved), the texts of bos_token (put before every prompt),
-// eos_token, pad_token and unk_token where there are any, and chat_template, a list of pieces.
+// `last` of special tokens before and after them (a number stands for so many that are reserved),
+// the texts of bos_token (put before every prompt), eos_token, pad_token and unk_token where there
+// are any, and chat_template, a list of pieces.
 std::string synth_tokenizer_json(const Json& vocabulary);
 std::string synth_tokenizer_config_json(const Json& vocabulary);
 
