@@ -135,8 +135,20 @@ def cases():
         "two_turns": ("hf-f32", two_turns, one),
         "one_picture_bf16": ("mlx-bf16", user, one),
         "one_picture_4bit": ("mlx-4bit", user, one),
+        "one_picture_float_modes": ("mlx-float-modes", user, one),
         "one_picture_untied": ("mlx-f16-untied", user, one),
     }
+
+
+def float_mode(path, module):
+    """Every mode of floats in one checkpoint; the vision tower stays plain."""
+    if "vision_tower" in path or not hasattr(module, "to_quantized"):
+        return False
+    if "embed_tokens" in path or "mlp" in path:
+        return {"group_size": 32, "bits": 8, "mode": "mxfp8"}
+    if "layers.1." in path:
+        return {"group_size": 16, "bits": 4, "mode": "nvfp4"}
+    return {"group_size": 32, "bits": 4, "mode": "mxfp4"}
 
 
 def main(root):
@@ -155,6 +167,16 @@ def main(root):
         quantize=True,
         q_group_size=64,
         q_bits=4,
+    )
+    write_mlx(
+        checkpoints / "hf-f32",
+        checkpoints / "mlx-float-modes",
+        dtype="bfloat16",
+        quantize=True,
+        q_group_size=32,
+        q_bits=4,
+        q_mode="mxfp4",
+        quant_predicate=float_mode,
     )
     config = {**config, "tie_word_embeddings": False, "num_hidden_layers": 1}
     config["vision_config"] = {**config["vision_config"], "depth": 1}
