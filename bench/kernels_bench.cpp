@@ -1,7 +1,7 @@
 // How fast are the kernels, and what share of this machine's limits is that? Limits are measured in
 // the same run: reading memory, and fused multiply-adds that stay in registers. Prints one JSON
-// object a line; medians of many runs. `kernels_bench prompt` runs the products of prompt rows
-// alone, `decode` those of decode rows, `attention` attention.
+// object a line; medians of many runs. With an argument one part runs alone: decode or prompt (the
+// products of such rows), int8, epilogues, gradients, attention.
 #include <cstdio>
 #include <functional>
 #include <string_view>
@@ -109,6 +109,42 @@ void bench_epilogues(const bench::Limits& limits, int m, int k, int n) {
   line("with swiglu", 2, [&] { return gated_linear(x, gate, w, Activation::kSilu); });
 }
 
+// A layer and its gradients: of the input alone, as adapters on frozen weights need it, and of the
+// weight too. `of_forward` is the rate beside that of the layer alone.
+void bench_gradients(const bench::Limits& limits, int m, int k, int n) {
+  const auto x = random({m, k});
+  const auto dy = random({m, n});
+  const double flops = 2.0 * m * k * n;
+  const auto rate = [&](int products, const std::function<Arrays()>& op) {
+    return products * flops / bench::median_seconds([&] { mx::eval(op()); }) / 1e9;
+  };
+  const auto line = [&](const std::string& name, double gflops, double forward) {
+    JsonObject object;
+    object.set("name", fmt::format("{} m={} k={} n={}", name, m, k, n))
+        .set("gflops", gflops)
+        .set("share_of_limit", gflops / limits.peak_gflops())
+        .set("of_forward", gflops / forward);
+    std::printf("%s\n", object.dump().c_str());
+  };
+  const auto dense = random({n, k}, mx::bfloat16);
+  const auto layer = [&](const Arrays& in) { return Arrays{matmul(in[0], in[1], std::nullopt)}; };
+  const double forward = rate(1, [&] { return layer({x, dense}); });
+  const double both = rate(3, [&] {
+    auto [values, gradients] = mx::vjp(layer, {x, dense}, {dy});
+    gradients.push_back(values[0]);
+    return gradients;
+  });
+  line("forward and backward of a dense bfloat16 layer", both, forward);
+  auto q = mx::quantize(random({n, k}), 64, 4);
+  mx::eval(q);
+  const auto frozen = [&](const Arrays& in) {
+    return Arrays{quantized_matmul(in[0], q[0], q[1], q[2], {64, 4}, std::nullopt)};
+  };
+  const double frozen_forward = rate(1, [&] { return frozen({x}); });
+  const double through = rate(1, [&] { return mx::vjp(frozen, {x}, {dy}).second; });
+  line("gradient through a frozen 4-bit layer", through, frozen_forward);
+}
+
 void bench_prompt_products(const bench::Limits& limits) {
   constexpr struct {
     int m, k, n;
@@ -129,11 +165,6 @@ void bench_prompt_products(const bench::Limits& limits) {
     for (const int bits : {4, 8}) bench_quantized(limits, m, k, n, bits);
   }
   for (const int bits : {2, 3, 5, 6}) bench_quantized(limits, 512, 1536, 8960, bits);
-  bench_int8(limits, 512, 1536, 8960);
-  bench_int8(limits, 512, 8960, 1536);
-  bench_int8(limits, 512, 4096, 11008);
-  bench_epilogues(limits, 1024, 768, 3072);
-  bench_epilogues(limits, 1564, 1280, 5120);
 }
 
 using Weights = std::vector<mx::array>;
@@ -279,6 +310,19 @@ int main(int argc, char** argv) {
   const auto wanted = [&](std::string_view part) { return only.empty() || only == part; };
   if (wanted("decode")) bench_decode_products(limits);
   if (wanted("prompt")) bench_prompt_products(limits);
+  if (wanted("int8")) {
+    bench_int8(limits, 512, 1536, 8960);
+    bench_int8(limits, 512, 8960, 1536);
+    bench_int8(limits, 512, 4096, 11008);
+  }
+  if (wanted("epilogues")) {
+    bench_epilogues(limits, 1024, 768, 3072);
+    bench_epilogues(limits, 1564, 1280, 5120);
+  }
+  if (wanted("gradients")) {
+    bench_gradients(limits, 512, 1536, 8960);
+    bench_gradients(limits, 512, 8960, 1536);
+  }
   if (wanted("attention")) bench_attention(limits);
   return 0;
 }

@@ -8,8 +8,11 @@
 #include "kernels/isa/isa.h"
 #include "kernels/numerics.h"
 #include "kernels/op.h"
+#include "kernels/product_gradient.h"
+#include "kernels/prompt_rows.h"
 #include "kernels/weight_slots.h"
 #include "mlx/ops.h"
+#include "mlx/transforms.h"
 
 namespace fovea::kernels {
 namespace {
@@ -97,19 +100,7 @@ void run_prompt(const ProductRows& rows, PromptKind kind) {
                     : kind == PromptKind::kBfloat16 ? isa.prompt_bf16
                                                     : isa.prompt_f32;
   const auto& w = int8 ? rows.weight.int8 : rows.weight.w;
-  thread_local std::vector<std::byte> memory;
-  const size_t block_bytes = how.block_bytes(w);
-  const int blocks = (rows.count + how.block_rows - 1) / how.block_rows;
-  std::byte* x = kept(memory, block_bytes * static_cast<size_t>(blocks));
-  parallel_for(blocks, 1, [&](int begin, int end) {
-    for (int b = begin; b < end; ++b) {
-      const int row = b * how.block_rows;
-      how.prepare(rows.x + int64_t{row} * w.k, std::min(how.block_rows, rows.count - row), w,
-                  x + static_cast<size_t>(b) * block_bytes);
-    }
-  });
   isa::PromptProduct product;
-  product.x = x;
   product.rows = rows.count;
   product.n = rows.n;
   product.w = w;
@@ -122,12 +113,7 @@ void run_prompt(const ProductRows& rows, PromptKind kind) {
   product.residual = rows.residual;
   product.y = rows.y;
   product.y_stride = rows.n;
-  const int panels = (rows.n + how.panel_columns - 1) / how.panel_columns;
-  parallel_for(panels, 1, [&](int begin, int end) {
-    thread_local std::vector<std::byte> scratch;
-    how.product(product, begin * how.panel_columns, std::min(rows.n, end * how.panel_columns),
-                kept(scratch, isa::kPromptScratchBytes));
-  });
+  multiply_prompt_rows(how, product, rows.x);
 }
 
 void run_decode_product(const ProductRows& rows, const Factor& factor, float* y) {
@@ -210,17 +196,6 @@ struct ProductOp {
   }
 };
 
-// What MLX's own ops take for scales and biases, so that they compute in float32.
-struct PlainScales {
-  mx::array scales;
-  std::optional<mx::array> biases;
-
-  PlainScales(const Quantization& q, const mx::array& scales_given, const mx::array& biases_given)
-      : scales(q.has_biases() ? mx::astype(scales_given, mx::float32) : scales_given) {
-    if (q.has_biases()) biases = mx::astype(biases_given, mx::float32);
-  }
-};
-
 // In plain MLX ops.
 mx::array plain_product(const Arrays& in, const WeightSlots& slots) {
   const auto add_bias = [&](const mx::array& y) {
@@ -243,6 +218,63 @@ mx::array plain(const ProductOp& op, const Arrays& in) {
   return op.has_residual ? mx::add(in.back(), y) : y;
 }
 
+// A weight out of an op's inputs.
+Weight weight_of(const Arrays& in, const WeightSlots& slots) {
+  Weight weight{.values = in[slots.first], .quantization = slots.quantization};
+  if (slots.quantization) weight.scales = in[slots.first + 1];
+  if (slots.quantization && slots.quantization->has_biases()) weight.biases = in[slots.first + 2];
+  if (slots.has_bias) weight.bias = in[slots.bias()];
+  return weight;
+}
+
+// With products that are ops of their own, for what follows has gradients too.
+mx::array composed(const ProductOp& op, const Arrays& in) {
+  mx::array y = linear(in[0], weight_of(in, op.weight));
+  y = op.gate
+          ? mx::multiply(plain_activation(op.activation, linear(in[0], weight_of(in, *op.gate))), y)
+          : plain_activation(op.activation, y);
+  return op.has_residual ? mx::add(in.back(), y) : y;
+}
+
+// The gradients of inputs `wanted` of `f`.
+Arrays gradients_through(const std::function<mx::array(const Arrays&)>& f, const Arrays& in,
+                         const mx::array& cotangent, const std::vector<int>& wanted) {
+  Arrays chosen;
+  for (const int i : wanted) chosen.push_back(in[static_cast<size_t>(i)]);
+  const auto of_chosen = [&](const Arrays& values) {
+    Arrays all = in;
+    for (size_t i = 0; i < wanted.size(); ++i) all[static_cast<size_t>(wanted[i])] = values[i];
+    return Arrays{f(all)};
+  };
+  return mx::vjp(of_chosen, chosen, {cotangent}).second;
+}
+
+Arrays gradients(const ProductOp& op, const Arrays& in, const mx::array& cotangent,
+                 const std::vector<int>& wanted) {
+  if (op.gate || op.has_residual || op.activation != Activation::kNone) {
+    return gradients_through([&](const Arrays& all) { return composed(op, all); }, in, cotangent,
+                             wanted);
+  }
+  const auto& w = op.weight;
+  const auto dy = mx::reshape(cotangent, {-1, w.n});
+  Arrays found;
+  for (const int wanted_one : wanted) {
+    const auto i = static_cast<size_t>(wanted_one);
+    if (i == 0) {
+      found.push_back(input_gradient(cotangent, weight_of(in, w)));
+    } else if (i == w.first && !w.quantization) {
+      const auto x = mx::reshape(in[0], {-1, w.k});
+      found.push_back(mx::astype(weight_gradient(dy, x, in[i].dtype()), in[i].dtype()));
+    } else if (w.has_bias && i == w.bias()) {
+      found.push_back(mx::sum(dy, 0));
+    } else {  // scales and biases of groups
+      const auto plain_op = [&](const Arrays& all) { return plain(op, all); };
+      found.push_back(gradients_through(plain_op, in, cotangent, {wanted_one})[0]);
+    }
+  }
+  return found;
+}
+
 mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
                        const Arrays& inputs) {
   const int rows =
@@ -254,7 +286,10 @@ mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
                      q && first_decode < rows};
   return make_op(
       {name, std::move(shape), [op, plan](const Arrays& in, float* y) { op.run(in, plan, y); },
-       [op](const Arrays& in) { return plain(op, in); }, plan.tolerance()},
+       [op](const Arrays& in) { return plain(op, in); }, plan.tolerance(),
+       [op](const Arrays& in, const mx::array& cotangent, const std::vector<int>& wanted) {
+         return gradients(op, in, cotangent, wanted);
+       }},
       inputs);
 }
 

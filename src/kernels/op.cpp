@@ -39,6 +39,7 @@ class KernelPrimitive : public mx::Primitive {
 
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const std::vector<int>& argnums,
              const Arrays&) override {
+    if (op_.gradient) return op_.gradient(primals, cotangents[0], argnums);
     Arrays wanted;
     for (const int i : argnums) wanted.push_back(primals[static_cast<size_t>(i)]);
     const auto outer = [&](const Arrays& chosen) {

@@ -25,6 +25,10 @@ struct Op {
   std::function<void(const Arrays& inputs, float* output)> run;
   std::function<mx::array(const Arrays& inputs)> fallback;
   float tolerance = 1e-4f;  // of the largest value, for --check-kernels
+  // The gradients of inputs `wanted`, where the fallback's would be slow; may be empty.
+  std::function<Arrays(const Arrays& inputs, const mx::array& cotangent,
+                       const std::vector<int>& wanted)>
+      gradient = nullptr;
 };
 
 // The op's output for these inputs. While checks are on (check.h) kernel and fallback both run now

@@ -65,6 +65,15 @@ isa::WeightRows WeightSlots::rows(const Arrays& in) const {
   return w;
 }
 
+mx::array plain_weight(const Arrays& in, const WeightSlots& slots) {
+  const auto& w = in[slots.first];
+  if (!slots.quantization) return mx::astype(w, mx::float32);
+  const auto& q = *slots.quantization;
+  const PlainScales plain(q, in[slots.first + 1], in[slots.first + (q.has_biases() ? 2 : 1)]);
+  return mx::dequantize(w, plain.scales, plain.biases, q.group_size, q.bits, to_string(q.mode),
+                        std::nullopt, mx::float32);
+}
+
 WeightSlots append_weight(const Weight& weight, Arrays& inputs) {
   WeightSlots slots;
   slots.first = inputs.size();

@@ -8,6 +8,7 @@
 #include "kernels/isa/isa.h"
 #include "kernels/matmul.h"
 #include "kernels/op.h"
+#include "mlx/ops.h"
 
 namespace fovea::kernels {
 
@@ -25,6 +26,20 @@ struct WeightSlots {
 
   isa::WeightRows rows(const Arrays& in) const;
 };
+
+// What MLX's own ops take for scales and biases, so that they compute in float32.
+struct PlainScales {
+  mx::array scales;
+  std::optional<mx::array> biases;
+
+  PlainScales(const Quantization& q, const mx::array& scales_given, const mx::array& biases_given)
+      : scales(q.has_biases() ? mx::astype(scales_given, mx::float32) : scales_given) {
+    if (q.has_biases()) biases = mx::astype(biases_given, mx::float32);
+  }
+};
+
+// The weight as float32 [N, K], by plain MLX ops.
+mx::array plain_weight(const Arrays& in, const WeightSlots& slots);
 
 // Checks a weight and appends its parts.
 WeightSlots append_weight(const Weight& weight, Arrays& inputs);

@@ -35,10 +35,10 @@ namespace {
 
 constexpr Table avx512() {
   Table table = make_table("avx512");
-  table.prompt_bf16 = {kPanelRows, kPanelColumns, panel_block_bytes<PairUnit>, prepare_bf16,
-                       panel_product<PairUnit>};
-  table.prompt_int8 = {kPanelRows, kPanelColumns, panel_block_bytes<QuadUnit>, prepare_int8,
-                       panel_product<QuadUnit>};
+  table.prompt_bf16 = {kPanelRows,   kPanelColumns,       panel_block_bytes<PairUnit>,
+                       prepare_bf16, prepare_turned_bf16, panel_product<PairUnit>};
+  table.prompt_int8 = {kPanelRows,   kPanelColumns, panel_block_bytes<QuadUnit>,
+                       prepare_int8, nullptr,       panel_product<QuadUnit>};
   table.attend_bf16 = attend_bf16;
   return table;
 }

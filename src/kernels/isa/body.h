@@ -45,8 +45,8 @@ constexpr Table make_table(std::string_view name) {
   Table table;
   table.name = name;
   table.product = product;
-  table.prompt_f32 = {kPanelRows, kPanelColumns, panel_block_bytes<FloatUnit>, prepare_f32,
-                      panel_product<FloatUnit>};
+  table.prompt_f32 = {kPanelRows,  kPanelColumns,      panel_block_bytes<FloatUnit>,
+                      prepare_f32, prepare_turned_f32, panel_product<FloatUnit>};
   table.expand_row = expand_row;
   table.decode_row_bytes = decode_row_bytes;
   table.prepare_decode_row = prepare_decode_row;

@@ -32,6 +32,11 @@ struct WeightRows {
   bool floats = false;
   const void* scales = nullptr;  // [N, K / group_size]
   const void* biases = nullptr;
+  // For gradients: rows that are the inputs of a product, whose outputs are then the K columns; 0
+  // is a product as usual. Prompt rows in float32 and bfloat16 take it.
+  int turned_rows = 0;
+
+  int inputs() const { return turned_rows != 0 ? turned_rows : k; }
 };
 
 // Queries of heads that share one key head, over one stretch of keys.
@@ -80,6 +85,9 @@ struct PromptRows {
   int panel_columns = 0;
   size_t (*block_bytes)(const WeightRows& w) = nullptr;
   void (*prepare)(const float* x, int rows, const WeightRows& w, std::byte* block) = nullptr;
+  // The same from columns: x[i * stride + r] is input i of row r. May be null.
+  void (*prepare_turned)(const float* x, int64_t stride, int rows, const WeightRows& w,
+                         std::byte* block) = nullptr;
   void (*product)(const PromptProduct& p, int n_begin, int n_end, std::byte* scratch) = nullptr;
 };
 

@@ -11,6 +11,8 @@
 //   Unit(p): for one product;
 //   fill(w, first, count, begin, inputs, to): inputs of `count` weight rows as units, the rows
 //     kStretchUnits lanes apart, zeros up to a whole unit;
+//   fill_turned(w, first, count, begin, inputs, to, stride): where inputs are the weight's rows,
+//     units of `count` columns, `stride` lanes apart;
 //   value(sum, row, column): 16 sums as floats.
 
 constexpr int kPanelRows = Vec16::kPanelRows;
@@ -44,7 +46,8 @@ int units_of(int k) {
 // Units, then what the Unit keeps of each row: kRowLanes lanes.
 template <class Unit>
 size_t panel_block_bytes(const WeightRows& w) {
-  const size_t lanes = static_cast<size_t>(units_of<Unit>(w.k) + Unit::kRowLanes) * kPanelRows;
+  const size_t lanes =
+      static_cast<size_t>(units_of<Unit>(w.inputs()) + Unit::kRowLanes) * kPanelRows;
   return (lanes + kLanes16 - 1) / kLanes16 * kLanes16 * 4;
 }
 
@@ -122,6 +125,11 @@ struct Panel {
   int lanes(int c) const { return std::min(kLanes16, count - c * kLanes16); }
 
   void fill(int begin, int inputs, int vectors) const {
+    if constexpr (requires { &Unit::fill_turned; }) {
+      if (w.turned_rows != 0) {
+        return Unit::fill_turned(w, n, count, begin, inputs, scratch.panel, vectors * kLanes16);
+      }
+    }
     const int units = units_of<Unit>(inputs);
     for (int c = 0; c < vectors; ++c) {
       unit.fill(w, n + c * kLanes16, lanes(c), begin, inputs, scratch.rows);
@@ -135,6 +143,7 @@ struct Panel {
   // Fetches what the next fill reads of rows [begin, end) of the panel: the next stretch, or the
   // first of the next panel. Such rows lie too far apart for the processor to foresee them.
   void fetch_ahead(int begin, int end, int k, int stretch) const {
+    if (w.turned_rows != 0) return;
     const bool last = k + stretch >= w.k;
     const size_t bits = value_bits(w);
     const int input = last ? 0 : k + stretch;
@@ -156,10 +165,10 @@ struct Panel {
     const auto* x = reinterpret_cast<const float*>(p.x);
     const size_t block = panel_block_bytes<Unit>(w) / 4;
     const int parts = (rows + kPanelRows - 1) / kPanelRows;
-    for (int k = 0; k == 0 || k < w.k; k += kStretch) {  // without inputs sums are zero
-      const int inputs = std::min(kStretch, w.k - k);
+    for (int k = 0; k == 0 || k < w.inputs(); k += kStretch) {  // without inputs sums are zero
+      const int inputs = std::min(kStretch, w.inputs() - k);
       const int units = units_of<Unit>(inputs);
-      const bool last = k + inputs == w.k;
+      const bool last = k + inputs == w.inputs();
       fill(k, inputs, C);
       for (int row = 0; row < rows; row += kPanelRows) {
         const float* from = x + (first_row + row) / kPanelRows * block +
@@ -239,6 +248,20 @@ void panel_product(const PromptProduct& p, int n_begin, int n_end, std::byte* me
   }
 }
 
+// Some columns of a weight row as floats, which need not begin a group.
+struct ColumnFloats {
+  static constexpr int kGroupMax = 128;
+  alignas(64) float values[kPanelColumns + 2 * kGroupMax];
+
+  const float* of(const WeightRows& w, int row, int first, int count) {
+    const int group = w.bits != 0 ? w.group_size : 1;
+    const int begin = first / group * group;
+    const int end = (first + count + group - 1) / group * group;
+    expand_inputs(w, row, begin, end - begin, values);
+    return values + (first - begin);
+  }
+};
+
 // Floats as they are: the same bits in all variants.
 struct FloatUnit {
   static constexpr int kInputs = 1;
@@ -253,16 +276,32 @@ struct FloatUnit {
       expand_inputs(w, first + i, begin, inputs, to + i * kStretchUnits);
     }
   }
+  static void fill_turned(const WeightRows& w, int first, int count, int begin, int inputs,
+                          float* to, int stride) {
+    ColumnFloats columns;
+    for (int i = 0; i < inputs; ++i) {
+      std::memcpy(to + i * stride, columns.of(w, begin + i, first, count),
+                  static_cast<size_t>(count) * sizeof(float));
+    }
+  }
 };
 
 void prepare_f32(const float* x, int rows, const WeightRows& w, std::byte* block) {
   alignas(64) float from[kPanelRows * kStretchUnits];
-  for (int k = 0; k < w.k; k += kStretchUnits) {
-    const int count = std::min(kStretchUnits, w.k - k);
+  for (int k = 0; k < w.inputs(); k += kStretchUnits) {
+    const int count = std::min(kStretchUnits, w.inputs() - k);
     for (int r = 0; r < rows; ++r) {
-      std::memcpy(from + r * kStretchUnits, x + int64_t{r} * w.k + k,
+      std::memcpy(from + r * kStretchUnits, x + int64_t{r} * w.inputs() + k,
                   static_cast<size_t>(count) * sizeof(float));
     }
     pack_block(from, rows, k, count, reinterpret_cast<float*>(block));
+  }
+}
+
+void prepare_turned_f32(const float* x, int64_t stride, int rows, const WeightRows& w,
+                        std::byte* block) {
+  auto* out = reinterpret_cast<float*>(block);
+  for (int i = 0; i < w.inputs(); ++i, x += stride, out += kPanelRows) {
+    for (int r = 0; r < kPanelRows; ++r) out[r] = r < rows ? x[r] : 0;
   }
 }

@@ -7,7 +7,7 @@
 constexpr int kPairs = 32;  // inputs of a vector
 constexpr int kStretchInputs = 2 * kStretchUnits;
 
-bool evens_first(const WeightRows& w) { return w.bits == 4 && w.k % 64 == 0; }
+bool evens_first(const WeightRows& w) { return w.bits == 4 && w.k % 64 == 0 && w.turned_rows == 0; }
 
 // Floats to bfloat16, with zeros behind up to a whole vector.
 void round_row(const float* x, int count, uint16_t* out) {
@@ -34,11 +34,11 @@ void put_evens_first(uint16_t* row, int count) {
 
 void prepare_bf16(const float* x, int rows, const WeightRows& w, std::byte* block) {
   alignas(64) float from[kPanelRows * kStretchUnits];
-  for (int k = 0; k < w.k; k += kStretchInputs) {
-    const int count = std::min(kStretchInputs, w.k - k);
+  for (int k = 0; k < w.inputs(); k += kStretchInputs) {
+    const int count = std::min(kStretchInputs, w.inputs() - k);
     for (int r = 0; r < rows; ++r) {
       auto* row = reinterpret_cast<uint16_t*>(from + r * kStretchUnits);
-      round_row(x + int64_t{r} * w.k + k, count, row);
+      round_row(x + int64_t{r} * w.inputs() + k, count, row);
       if (evens_first(w)) put_evens_first(row, count);
     }
     pack_block(from, rows, k / 2, (count + 1) / 2, reinterpret_cast<float*>(block));
@@ -125,6 +125,26 @@ void expand_stretch(const WeightRows& w, int row, int begin, int count, uint16_t
   round_row(values, count, out);
 }
 
+// 16 lanes of two rows as pairs.
+__m512i paired(__m512 first, __m512 second) {
+  const auto halves = [](__m512 x) {
+    return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+  };
+  return _mm512_or_si512(halves(first), _mm512_slli_epi32(halves(second), 16));
+}
+
+void prepare_turned_bf16(const float* x, int64_t stride, int rows, const WeightRows& w,
+                         std::byte* block) {
+  const __mmask16 some = Vec16::mask(rows);
+  auto* out = reinterpret_cast<__m256i*>(block);
+  for (int i = 0; i < w.inputs(); i += 2, ++out) {
+    const __m512 first = _mm512_maskz_loadu_ps(some, x + i * stride);
+    const __m512 second =
+        i + 1 < w.inputs() ? _mm512_maskz_loadu_ps(some, x + (i + 1) * stride) : __m512{};
+    _mm256_storeu_si256(out, _mm512_castsi512_si256(paired(first, second)));
+  }
+}
+
 // Pairs of bfloat16.
 struct PairUnit {
   static constexpr int kInputs = 2;
@@ -140,6 +160,21 @@ struct PairUnit {
     for (int i = 0; i < count; ++i) {
       expand_stretch(w, first + i, begin, inputs,
                      reinterpret_cast<uint16_t*>(to + i * kStretchUnits));
+    }
+  }
+  static void fill_turned(const WeightRows& w, int first, int count, int begin, int inputs,
+                          float* to, int stride) {
+    ColumnFloats even;
+    ColumnFloats odd;
+    const float zeros[kPanelColumns] = {};
+    for (int i = 0; i < inputs; i += 2, to += stride) {
+      const float* a = even.of(w, begin + i, first, count);
+      const float* b = i + 1 < inputs ? odd.of(w, begin + i + 1, first, count) : zeros;
+      for (int c = 0; c < count; c += kLanes16) {
+        const auto some = Vec16::mask(std::min(kLanes16, count - c));
+        _mm512_storeu_si512(
+            to + c, paired(_mm512_maskz_loadu_ps(some, a + c), _mm512_maskz_loadu_ps(some, b + c)));
+      }
     }
   }
 };
