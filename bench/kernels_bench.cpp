@@ -93,7 +93,8 @@ void bench_int8(const bench::Limits& limits, int m, int k, int n) {
 // The parts of an MLP with what follows them, one by one and at once.
 void bench_epilogues(const bench::Limits& limits, int m, int k, int n) {
   const auto x = random({m, k});
-  const auto residual = random({m, n});
+  const auto hidden = random({m, n});
+  const Weight down{random({k, n}, mx::bfloat16), random({k}), {}, {}, {}, nullptr};
   const Weight w{random({n, k}, mx::bfloat16), random({n}), {}, {}, {}, nullptr};
   const Weight gate{random({n, k}, mx::bfloat16), random({n}), {}, {}, {}, nullptr};
   const auto line = [&](const char* name, int products, const std::function<mx::array()>& op) {
@@ -103,8 +104,8 @@ void bench_epilogues(const bench::Limits& limits, int m, int k, int n) {
   };
   line("then gelu", 1, [&] { return gelu(linear(x, w), Gelu::kQuick); });
   line("with gelu", 1, [&] { return linear(x, w, {Activation::kGeluQuick, {}}); });
-  line("then residual", 1, [&] { return mx::add(residual, linear(x, w)); });
-  line("with residual", 1, [&] { return linear(x, w, {Activation::kNone, residual}); });
+  line("down then residual", 1, [&] { return mx::add(x, linear(hidden, down)); });
+  line("down with residual", 1, [&] { return linear(hidden, down, {Activation::kNone, x}); });
   line("then swiglu", 2, [&] { return swiglu(linear(x, gate), linear(x, w)); });
   line("with swiglu", 2, [&] { return gated_linear(x, gate, w, Activation::kSilu); });
 }

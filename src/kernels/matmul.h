@@ -33,7 +33,8 @@ struct Weight {
   std::shared_ptr<const Int8Rows> int8_rows;
 };
 
-// What is done to a product while it is at hand; the bits are those of the ops one by one.
+// What follows a product, an activation while its tiles are at hand; the bits are those of the ops
+// one by one.
 struct Epilogue {
   Activation activation = Activation::kNone;  // of x W^T + bias
   std::optional<mx::array> residual;          // of the output's shape, added last

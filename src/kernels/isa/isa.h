@@ -60,8 +60,8 @@ struct AttentionRows {
 
 enum class Activation { kNone, kSilu, kGeluExact, kGeluTanh, kGeluQuick };
 
-// y = activation(x w^T + bias) + residual, or with a gate
-// y = activation(x gate^T + gate_bias) * (x w^T + bias) + residual. Pointers may be null but x, y.
+// y = activation(x w^T + bias), or with a gate
+// y = activation(x gate^T + gate_bias) * (x w^T + bias). Pointers may be null but x, y.
 struct PromptProduct {
   const std::byte* x = nullptr;  // blocks of rows, as `prepare` writes them
   int rows = 0;
@@ -71,7 +71,6 @@ struct PromptProduct {
   const WeightRows* gate = nullptr;  // of the shape and kind of w
   const float* gate_bias = nullptr;
   Activation activation = Activation::kNone;
-  const float* residual = nullptr;  // as y
   float* y = nullptr;
   int64_t y_stride = 0;
 };

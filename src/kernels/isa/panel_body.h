@@ -113,6 +113,8 @@ void panel_tile(const float* x, const float* next, const float* panel, int units
 // Columns [n, n + count) of one weight and the rows from `first_row` on.
 template <class Unit>
 struct Panel {
+  using Sum = typename Unit::Sum;
+
   const PromptProduct& p;
   const WeightRows& w;
   const Unit& unit;
@@ -156,11 +158,25 @@ struct Panel {
     }
   }
 
-  // Sums of all inputs but the last stretch's are kept in `sums`; those of the last are finished
-  // by end(sum, row, vector).
+  // Adds a block's sums to those of the stretches before.
+  template <int C>
+  static void add(float* kept, bool first, Sum sums[kPanelRows][C]) {
+    for (int i = 0; i < kPanelRows * C; ++i, kept += kLanes16) {
+      Sum& sum = sums[i / C][i % C];
+      if (!first) sum = Sum::load(kept) + sum;
+    }
+  }
+
   template <int C, class End>
-  void run(float* kept, End end) const {
-    using Sum = typename Unit::Sum;
+  void finish(int row, const Sum sums[kPanelRows][C], const End& end) const {
+    for (int r = 0; r < std::min(kPanelRows, rows - row); ++r) {
+      for (int c = 0; c < C; ++c) end.store(end.value(sums[r][c], row + r, c), row + r, c);
+    }
+  }
+
+  // Sums of all inputs but the last stretch's are kept in scratch.sums; `end` is given the rest.
+  template <int C, class End>
+  void run(const End& end) const {
     constexpr int kStretch = kStretchUnits * Unit::kInputs;
     const auto* x = reinterpret_cast<const float*>(p.x);
     const size_t block = panel_block_bytes<Unit>(w) / 4;
@@ -170,68 +186,76 @@ struct Panel {
       const int units = units_of<Unit>(inputs);
       const bool last = k + inputs == w.inputs();
       fill(k, inputs, C);
-      for (int row = 0; row < rows; row += kPanelRows) {
+      for (int part = 0; part < parts; ++part) {
+        const int row = part * kPanelRows;
         const float* from = x + (first_row + row) / kPanelRows * block +
                             static_cast<size_t>(k) / Unit::kInputs * kPanelRows;
-        const int part = row / kPanelRows;
         fetch_ahead(part * C * kLanes16 / parts, (part + 1) * C * kLanes16 / parts, k, kStretch);
         Sum sums[kPanelRows][C];
         panel_tile<Unit, C>(from, from + block, scratch.panel, units, sums);
-        float* before = kept + row * C * kLanes16;
-        for (int r = 0; r < kPanelRows; ++r) {
-          for (int c = 0; c < C; ++c, before += kLanes16) {
-            const Sum sum = k == 0 ? sums[r][c] : Sum::load(before) + sums[r][c];
-            if (!last) {
-              sum.store(before);
-            } else if (row + r < rows) {
-              end(sum, row + r, c);
-            }
-          }
+        float* kept = scratch.sums + row * C * kLanes16;
+        add<C>(kept, k == 0, sums);
+        if (last) {
+          finish<C>(row, sums, end);
+        } else {
+          for (int i = 0; i < kPanelRows * C; ++i) sums[i / C][i % C].store(kept + i * kLanes16);
         }
       }
     }
   }
+
+  // 16 sums of column n + 16 c on, and the bias.
+  Vec16 biased(Sum sum, const float* bias, int row, int c) const {
+    const int column = n + c * kLanes16;
+    const Vec16 value = unit.value(sum, first_row + row, column);
+    return bias ? value + Vec16::load_partial(bias + column, lanes(c)) : value;
+  }
 };
 
-// The gate's value, as the sums of its panel lie, or the product's end.
+// A gate's values, kept as the sums of its panel lie.
 template <class Unit>
-struct PanelEnds {
+struct GateEnd {
   const PromptProduct& p;
   const Panel<Unit>& panel;
   int vectors;
 
-  Vec16 biased(typename Unit::Sum sum, const float* bias, int row, int c) const {
-    const int column = panel.n + c * kLanes16;
-    const Vec16 value = panel.unit.value(sum, panel.first_row + row, column);
-    return bias ? value + Vec16::load_partial(bias + column, panel.lanes(c)) : value;
+  float* at(int row, int c) const { return panel.scratch.gate + (row * vectors + c) * kLanes16; }
+  Vec16 value(typename Unit::Sum sum, int row, int c) const {
+    return activated(p.activation, panel.biased(sum, p.gate_bias, row, c));
   }
-  float* gate(int row, int c) const { return panel.scratch.gate + (row * vectors + c) * kLanes16; }
-  void keep_gate(typename Unit::Sum sum, int row, int c) const {
-    activated(p.activation, biased(sum, p.gate_bias, row, c)).store(gate(row, c));
+  void store(Vec16 value, int row, int c) const { value.store(at(row, c)); }
+};
+
+// What follows a product.
+template <class Unit>
+struct ProductEnd {
+  const PromptProduct& p;
+  const Panel<Unit>& panel;
+  const GateEnd<Unit>& gate;
+
+  int64_t at(int row, int c) const {
+    return (panel.first_row + row) * p.y_stride + panel.n + c * kLanes16;
   }
-  void finish(typename Unit::Sum sum, int row, int c) const {
-    const int64_t at = (panel.first_row + row) * p.y_stride + panel.n + c * kLanes16;
-    Vec16 value = biased(sum, p.bias, row, c);
-    value = p.gate ? Vec16::load(gate(row, c)) * value : activated(p.activation, value);
-    if (p.residual) value = Vec16::load_partial(p.residual + at, panel.lanes(c)) + value;
-    value.store_partial(p.y + at, panel.lanes(c));
+  Vec16 value(typename Unit::Sum sum, int row, int c) const {
+    const Vec16 value = panel.biased(sum, p.bias, row, c);
+    return p.gate ? Vec16::load(gate.at(row, c)) * value : activated(p.activation, value);
+  }
+  void store(Vec16 value, int row, int c) const {
+    value.store_partial(p.y + at(row, c), panel.lanes(c));
   }
 };
 
 template <class Unit, int C>
 void panel_columns_of(const PromptProduct& p, const PanelScratch& scratch, int n, int count,
                       int first_row, int rows) {
-  if (p.gate) {
-    const Unit unit(p, *p.gate);
-    const Panel<Unit> panel{p, *p.gate, unit, scratch, n, count, first_row, rows};
-    const PanelEnds<Unit> ends{p, panel, C};
-    panel.template run<C>(scratch.sums,
-                          [&](auto sum, int row, int c) { ends.keep_gate(sum, row, c); });
-  }
+  const WeightRows& gate_w = p.gate ? *p.gate : p.w;
+  const Unit gate_unit(p, gate_w);
+  const Panel<Unit> gate{p, gate_w, gate_unit, scratch, n, count, first_row, rows};
+  const GateEnd<Unit> gate_end{p, gate, C};
+  if (p.gate) gate.template run<C>(gate_end);
   const Unit unit(p, p.w);
   const Panel<Unit> panel{p, p.w, unit, scratch, n, count, first_row, rows};
-  const PanelEnds<Unit> ends{p, panel, C};
-  panel.template run<C>(scratch.sums, [&](auto sum, int row, int c) { ends.finish(sum, row, c); });
+  panel.template run<C>(ProductEnd<Unit>{p, panel, gate_end});
 }
 
 template <class Unit>
