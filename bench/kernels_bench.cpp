@@ -1,7 +1,7 @@
 // How fast are the kernels, and what share of this machine's limits is that? Limits are measured in
 // the same run: reading memory, and fused multiply-adds that stay in registers. Prints one JSON
 // object a line; medians of many runs. With an argument one part runs alone: decode or prompt (the
-// products of such rows), int8, epilogues, gradients, attention.
+// products of such rows), formats, int8, epilogues, gradients, attention.
 #include <cstdio>
 #include <functional>
 #include <string_view>
@@ -75,6 +75,21 @@ void bench_quantized(const bench::Limits& limits, int m, int k, int n, int bits)
                  return quantized_matmul(x, q[0], q[1], q[2], {64, bits}, std::nullopt);
                });
 }
+
+// Values that are floats.
+void bench_float_mode(const bench::Limits& limits, int m, int k, int n, QuantizationMode mode,
+                      bool decode) {
+  const auto q = standard_quantization(mode);
+  auto parts = mx::quantize(random({n, k}), q.group_size, q.bits, to_string(mode));
+  mx::eval(parts);
+  const Weight weight{.values = parts[0], .quantization = q, .scales = parts[1]};
+  bench_rows(limits, fmt::format("linear {}", to_string(mode)), m, k, parts[0],
+             parts[0].nbytes() + parts[1].nbytes(), decode,
+             [&](const mx::array& x) { return linear(x, weight); });
+}
+
+constexpr QuantizationMode kFloatModes[] = {QuantizationMode::kMxfp4, QuantizationMode::kNvfp4,
+                                            QuantizationMode::kMxfp8};
 
 // 4-bit weights that prompts meet once more as int8, against what VNNI would reach at best: twice
 // the operations of bfloat16.
@@ -214,6 +229,14 @@ void bench_decode_product(const bench::Limits& limits, int k, int n) {
   }
 }
 
+void bench_formats(const bench::Limits& limits) {
+  for (const int bits : {4, 2, 3, 5, 6, 8}) bench_quantized(limits, 1, 1536, 8960, bits, true);
+  for (const auto mode : kFloatModes) {
+    bench_float_mode(limits, 1, 1536, 8960, mode, true);
+    bench_float_mode(limits, 512, 1536, 8960, mode, false);
+  }
+}
+
 void bench_decode_products(const bench::Limits& limits) {
   constexpr struct {
     int k, n;
@@ -311,6 +334,7 @@ int main(int argc, char** argv) {
   const auto wanted = [&](std::string_view part) { return only.empty() || only == part; };
   if (wanted("decode")) bench_decode_products(limits);
   if (wanted("prompt")) bench_prompt_products(limits);
+  if (wanted("formats")) bench_formats(limits);
   if (wanted("int8")) {
     bench_int8(limits, 512, 1536, 8960);
     bench_int8(limits, 512, 8960, 1536);

@@ -17,6 +17,41 @@ struct Bytes {
   static uint64_t spread_bits(uint64_t stream) {
     return _pdep_u64(stream, 0x0101010101010101u * ((1u << kBits) - 1));
   }
+  // 64 values of kBits as bytes: a quarter has 16 of them in 2 kBits bytes. Those of even number,
+  // and those of odd, are each shifted out of the two bytes where they lie.
+  template <int kBits>
+  static void spread_64(const uint8_t* packed, uint8_t* bytes) {
+    struct Places {
+      uint8_t bytes[2][16];
+      uint16_t shifts[2][8];
+    };
+    constexpr Places kPlaces = [] {
+      Places places{};
+      for (int i = 0; i < 16; ++i) {
+        const int bit = i * kBits;
+        places.bytes[i % 2][i / 2 * 2] = static_cast<uint8_t>(bit / 8);
+        places.bytes[i % 2][i / 2 * 2 + 1] = static_cast<uint8_t>(bit / 8 + 1);
+        places.shifts[i % 2][i / 2] = static_cast<uint16_t>(bit % 8);
+      }
+      return places;
+    }();
+    const auto quarter = [&](int i) {
+      return _mm_maskz_loadu_epi8((1u << 2 * kBits) - 1, packed + i * 2 * kBits);
+    };
+    __m512i all = _mm512_castsi128_si512(quarter(0));
+    all = _mm512_inserti32x4(all, quarter(1), 1);
+    all = _mm512_inserti32x4(all, quarter(2), 2);
+    all = _mm512_inserti32x4(all, quarter(3), 3);
+    const auto four_times = [](const void* p) {
+      return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+    };
+    const __m512i mask = _mm512_set1_epi16((1 << kBits) - 1);
+    const auto values = [&](int odd) {
+      const __m512i words = _mm512_shuffle_epi8(all, four_times(kPlaces.bytes[odd]));
+      return _mm512_and_si512(_mm512_srlv_epi16(words, four_times(kPlaces.shifts[odd])), mask);
+    };
+    _mm512_storeu_si512(bytes, _mm512_or_si512(values(0), _mm512_slli_epi16(values(1), 8)));
+  }
   // 8 KB of 4-bit weights ahead, and their scales: the hardware alone looks less far.
   static void prefetch(const uint8_t* p) { _mm_prefetch(p + 8192, _MM_HINT_T0); }
   static void prefetch_beside(const uint16_t* p) { _mm_prefetch(p + 256, _MM_HINT_T0); }

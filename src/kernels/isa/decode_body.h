@@ -132,8 +132,11 @@ Vec16 block_values(const WeightRows& w, const void* values, size_t index, int fi
 }
 
 // 64 weights of fewer than 8 bits as bytes.
-template <int kBits>
+template <int kBits, class B = Bytes>
 void spread_bytes(const uint8_t* packed, int inputs, uint8_t* bytes) {
+  if constexpr (requires { B::template spread_64<kBits>(packed, bytes); }) {
+    if (inputs == 64) return B::template spread_64<kBits>(packed, bytes);
+  }
   for (int i = 0; i < inputs; i += 8, packed += kBits) {
     const uint64_t spread = Bytes::spread_bits<kBits>(read_stream<kBits>(packed));
     std::memcpy(bytes + i, &spread, 8);
