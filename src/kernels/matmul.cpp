@@ -20,9 +20,10 @@ namespace {
 // Few rows are split finely enough for all threads, many rows coarsely; the sums are the same.
 constexpr int kColumnGrain = 16;
 
-void for_columns(int n_count, const std::function<void(int, int)>& body) {
-  parallel_for((n_count + 3) / 4, kColumnGrain / 4,
-               [&](int begin, int end) { body(begin * 4, std::min(end * 4, n_count)); });
+// Cut at multiples of `unit`.
+void for_columns(int n_count, const std::function<void(int, int)>& body, int unit = 4) {
+  parallel_for((n_count + unit - 1) / unit, std::max(1, kColumnGrain / unit),
+               [&](int begin, int end) { body(begin * unit, std::min(end * unit, n_count)); });
 }
 
 // A weight's values, the bias of its products or null, and where prompt rows multiply integers the
@@ -120,9 +121,10 @@ void run_decode_product(const ProductRows& rows, const Factor& factor, float* y)
   const auto& w = factor.w;
   if (w.bits == 0) return run_exact(rows, factor, y);
   const auto* x = prepared(rows, w, isa.decode_row_bytes(w), isa.prepare_decode_row);
-  for_columns(rows.n, [&](int begin, int end) {
+  const auto columns = [&](int begin, int end) {
     isa.decode_product(x, rows.count, w, begin, end, factor.bias, y, rows.n);
-  });
+  };
+  for_columns(rows.n, columns, rows.count == 1 ? 4 : isa::kDecodePanel);
 }
 
 // Few rows: what follows the product goes over it again.

@@ -124,6 +124,28 @@ TEST(QuantizedMatmul, EightBitActivationsCostLessThanFourBitWeights) {
   }
 }
 
+TEST(QuantizedMatmul, ADecodeRowKeepsItsBitsForEveryWidthAndGroup) {
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int group : {32, 64, 128}) {
+      for (const auto dtype : {mx::bfloat16, mx::float16, mx::float32}) {
+        const auto q = quantize(random({77, 1920}), {group, bits}, dtype);
+        const auto x = random({17, 1920});
+        const auto bias = random({77});
+        const auto product = [&](const mx::array& part) {
+          return as_decode_rows([&] {
+            return quantized_matmul(part, q.w, q.scales, q.biases, {group, bits}, bias);
+          });
+        };
+        const auto all = product(x);
+        for (int m = 0; m < 17; ++m) {
+          expect_equal_bits(rows(all, m, m + 1), product(rows(x, m, m + 1)),
+                            fmt::format("row {} bits {} group {}", m, bits, group));
+        }
+      }
+    }
+  }
+}
+
 TEST(QuantizedMatmul, ADecodeRowKeepsItsBitsInAnyCompany) {
   for (const int bits : {3, 4, 8}) {
     const auto q = quantize(random({67, 1088}), {64, bits}, mx::bfloat16);

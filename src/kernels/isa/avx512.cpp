@@ -29,12 +29,15 @@ namespace {
 
 #include "kernels/isa/flash_avx512.h"
 
+#include "kernels/isa/decode_panel_avx512.h"
+
 #include "kernels/isa/prompt_avx512.h"
 
 #include "kernels/isa/prompt_int8_avx512.h"
 
 constexpr Table avx512() {
   Table table = make_table("avx512");
+  table.decode_product = decode_panels;
   table.prompt_bf16 = {kPanelRows,   kPanelColumns,       panel_block_bytes<PairUnit>,
                        prepare_bf16, prepare_turned_bf16, panel_product<PairUnit>};
   table.prompt_int8 = {kPanelRows,   kPanelColumns, panel_block_bytes<QuadUnit>,

@@ -31,6 +31,10 @@ struct DecodeShape {
     const int chunk = w.bits == 4 ? kChunkInputs<4> : kChunkInputs<8>;
     bytes = (w.k + chunk - 1) / chunk * chunk;
   }
+  // Whether a block has a scale and a bias of 16 bits each.
+  bool has_plain_values(const WeightRows& w) const {
+    return blocks_per_group == 1 && w.dtype != Float::kF32;
+  }
   int padded_blocks() const { return (blocks + kLanes16 - 1) / kLanes16 * kLanes16; }
   size_t row_bytes() const {
     const size_t floats = 2 * static_cast<size_t>(padded_blocks());
@@ -121,7 +125,7 @@ Vec16 rare_block_values(const WeightRows& w, const void* values, size_t index, i
 Vec16 block_values(const WeightRows& w, const void* values, size_t index, int first,
                    const DecodeShape& shape) {
   const int count = std::min(kLanes16, shape.blocks - first);
-  if (shape.blocks_per_group != 1 || w.dtype == Float::kF32) {
+  if (!shape.has_plain_values(w)) {
     const int group = first / shape.blocks_per_group;
     return rare_block_values(w, values, index + static_cast<size_t>(group), count,
                              shape.blocks_per_group);

@@ -172,6 +172,9 @@ constexpr int panel_columns(int k) {
   return std::clamp(kPanelFloats / std::max(k, 1) / 4, 1, 16) * 4;
 }
 
+// Columns that decode products of several rows go through together.
+inline constexpr int kDecodePanel = 32;
+
 inline constexpr size_t kPromptScratchBytes = size_t{448} * 1024;
 
 // The best that this processor runs, or what FOVEA_ISA (scalar, avx2, avx512) names: chosen by the

@@ -212,7 +212,7 @@ std::vector<float> decode_product_of(const Table& table, const WeightRows& w, in
 
 TEST(Isa, DecodeProductsHaveTheSameBits) {
   SKIP_WITHOUT_OTHERS();
-  constexpr int n = 9;
+  constexpr int n = 41;
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
     for (const int group : {32, 64, 128}) {
       for (const int k : {group, 3 * group, 19 * group}) {
@@ -228,7 +228,7 @@ TEST(Isa, DecodeProductsHaveTheSameBits) {
         w.biases = biases.data();
         for (const auto dtype : {Float::kBF16, Float::kF16}) {
           w.dtype = dtype;
-          for (const int rows : {1, 2, 3, 9}) {
+          for (const int rows : {1, 2, 3, 4, 7, 9, 16, 21}) {
             for (const auto* other : others()) {
               EXPECT_EQ(decode_product_of(scalar(), w, rows, n),
                         decode_product_of(*other, w, rows, n))
