@@ -1,7 +1,8 @@
 // How fast are the kernels, and what share of this machine's limits is that? Limits are measured in
 // the same run: reading memory, and fused multiply-adds that stay in registers. Prints one JSON
 // object a line; medians of many runs. With an argument one part runs alone: decode or prompt (the
-// products of such rows), formats, int8, epilogues, gradients, attention.
+// products of such rows), formats, int8, epilogues, gradients, attention (and with one more,
+// segment, prompt or decode, a kind of it).
 #include <cstdio>
 #include <functional>
 #include <string_view>
@@ -272,8 +273,8 @@ void bench_prompt_attention(const bench::Limits& limits, int rows, int past, int
                             int key_heads, int head_dim) {
   const auto q = random({rows, heads, head_dim});
   for (const auto dtype : {mx::float32, mx::bfloat16}) {
-    const auto k = random({past + rows, key_heads, head_dim}, dtype);
-    const auto v = random({past + rows, key_heads, head_dim}, dtype);
+    const auto k = random({key_heads, past + rows, head_dim}, dtype);
+    const auto v = random({key_heads, past + rows, head_dim}, dtype);
     const double s = bench::median_seconds([&] {
       mx::eval(causal_attention(q, k, v, past, {0.125f, 0, 0, false}));
     });
@@ -294,8 +295,8 @@ void bench_decode_attention(const bench::Limits& limits, int depth, int heads, i
     std::vector<mx::array> k;
     std::vector<mx::array> v;
     for (int i = 0; i < layers; ++i) {
-      k.push_back(random({depth, key_heads, head_dim}, dtype));
-      v.push_back(random({depth, key_heads, head_dim}, dtype));
+      k.push_back(random({key_heads, depth, head_dim}, dtype));
+      v.push_back(random({key_heads, depth, head_dim}, dtype));
     }
     const double s = bench::median_seconds([&] {
       std::vector<mx::array> out;
@@ -310,19 +311,32 @@ void bench_decode_attention(const bench::Limits& limits, int depth, int heads, i
   }
 }
 
-void bench_attention(const bench::Limits& limits) {
+void bench_segments(const bench::Limits& limits) {
   bench_segment_attention(limits, 256, 3, 64);    // fovea-tiny's tower
   bench_segment_attention(limits, 1024, 12, 64);  // SigLIP-B 512
   bench_segment_attention(limits, 1564, 16, 80);  // Qwen2-VL's tower
   bench_segment_attention(limits, 577, 16, 64);   // CLIP-L 336
+}
+
+void bench_prompts(const bench::Limits& limits) {
   bench_prompt_attention(limits, 512, 0, 12, 12, 128);
   bench_prompt_attention(limits, 512, 0, 12, 2, 128);  // Qwen2-VL-2B
   bench_prompt_attention(limits, 512, 3584, 12, 2, 128);
+}
+
+void bench_answers(const bench::Limits& limits) {
   for (const int depth : {4096, 16384}) {
     bench_decode_attention(limits, depth, 9, 3, 64);     // SmolVLM-256M
     bench_decode_attention(limits, depth, 12, 2, 128);   // Qwen2-VL-2B
     bench_decode_attention(limits, depth, 32, 32, 128);  // LLaVA-1.5-7B
   }
+}
+
+// All kinds of attention for an empty name.
+void bench_attention(const bench::Limits& limits, std::string_view kind) {
+  if (kind.empty() || kind == "segment") bench_segments(limits);
+  if (kind.empty() || kind == "prompt") bench_prompts(limits);
+  if (kind.empty() || kind == "decode") bench_answers(limits);
 }
 
 }  // namespace

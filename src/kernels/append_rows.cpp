@@ -1,5 +1,6 @@
 #include "kernels/append_rows.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -14,19 +15,27 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr int kRoundGrain = 16 * 1024;
+constexpr int kGrain = 16 * 1024;  // elements, below which a thread is not worth waking
 
-// Float32 rows into a float32 or bfloat16 buffer.
-void write_rows(const mx::array& rows, bool halves, std::byte* to) {
+// Float32 rows [T, K, D] into a float32 or bfloat16 buffer [K, C, D].
+void write_rows(const mx::array& rows, const mx::array& buffer, int at, std::byte* memory) {
   const Floats values(rows);
-  if (!halves) {
-    std::memcpy(to, values.data(), rows.nbytes());
-    return;
-  }
-  parallel_for(static_cast<int>(rows.size()), kRoundGrain, [&](int begin, int end) {
-    isa::table().round_to_bf16(values.data() + begin, static_cast<size_t>(end - begin),
-                               reinterpret_cast<uint16_t*>(to) + begin);
-  });
+  const bool halves = buffer.dtype() == mx::bfloat16;
+  const auto dim = static_cast<size_t>(rows.shape(2));
+  const int heads = rows.shape(1);
+  parallel_for(rows.shape(0), std::max(1, kGrain / (heads * rows.shape(2))),
+               [&](int begin, int end) {
+                 for (int64_t i = int64_t{begin} * heads; i < int64_t{end} * heads; ++i) {
+                   const float* row = values.data() + static_cast<size_t>(i) * dim;
+                   const int64_t key = i % heads * buffer.shape(1) + at + i / heads;
+                   const size_t to = static_cast<size_t>(key) * dim;
+                   if (halves) {
+                     isa::table().round_to_bf16(row, dim, reinterpret_cast<uint16_t*>(memory) + to);
+                   } else {
+                     std::copy_n(row, dim, reinterpret_cast<float*>(memory) + to);
+                   }
+                 }
+               });
 }
 
 // Writes into the memory of its first input.
@@ -44,16 +53,15 @@ class AppendRows : public mx::Primitive {
       out.set_data(mx::allocator::malloc(out.nbytes()));
     }
     std::byte* memory = out.data<std::byte>();
-    std::byte* to = memory + static_cast<size_t>(at_) * (out.nbytes() / out.shape(0));
     auto& encoder = mx::cpu::get_command_encoder(stream());
     encoder.dispatch([before = mx::array::unsafe_weak_copy(buffer),
-                      rows = mx::array::unsafe_weak_copy(inputs[1]), in_place, memory, to] {
-      const bool halves = before.dtype() == mx::bfloat16;
+                      rows = mx::array::unsafe_weak_copy(inputs[1]), in_place, memory, at = at_] {
       if (!in_place) {
-        halves ? std::memcpy(memory, Halves(before).data(), before.nbytes())
-               : std::memcpy(memory, Floats(before).data(), before.nbytes());
+        before.dtype() == mx::bfloat16
+            ? std::memcpy(memory, Halves(before).data(), before.nbytes())
+            : std::memcpy(memory, Floats(before).data(), before.nbytes());
       }
-      write_rows(rows, halves, to);
+      write_rows(rows, before, at, memory);
     });
   }
   void eval_gpu(const Arrays&, Arrays&) override {
@@ -67,25 +75,27 @@ class AppendRows : public mx::Primitive {
 
 }  // namespace
 
-mx::array append_rows(const mx::array& buffer_CKD, const mx::array& rows_TKD, int at) {
-  const auto& buffer = buffer_CKD.shape();
+mx::array append_rows(const mx::array& buffer_KCD, const mx::array& rows_TKD, int at) {
+  const auto& buffer = buffer_KCD.shape();
   const auto& added = rows_TKD.shape();
-  if (buffer.size() != 3 || added.size() != 3 || at < 0 || at + added[0] > buffer[0] ||
-      buffer[1] != added[1] || buffer[2] != added[2] ||
-      (buffer_CKD.dtype() != mx::float32 && buffer_CKD.dtype() != mx::bfloat16)) {
+  if (buffer.size() != 3 || added.size() != 3 || at < 0 || at + added[0] > buffer[1] ||
+      buffer[0] != added[1] || buffer[2] != added[2] ||
+      (buffer_KCD.dtype() != mx::float32 && buffer_KCD.dtype() != mx::bfloat16)) {
     fail(ErrorKind::kInvalidData,
-         "[append_rows] expected rows that fit a float32 or bfloat16 buffer {} from row {} on but "
+         "[append_rows] expected rows [T, K, D] that fit a float32 or bfloat16 buffer {} from key "
+         "{} on but "
          "got {} for {}",
-         shape_text(buffer_CKD), at, shape_text(rows_TKD), dtype_text(buffer_CKD));
+         shape_text(buffer_KCD), at, shape_text(rows_TKD), dtype_text(buffer_KCD));
   }
   const auto rows = mx::astype(rows_TKD, mx::float32);
   const auto stream = mx::default_stream(mx::default_device());
   if (stream.device != mx::Device::cpu) {
-    return mx::slice_update(buffer_CKD, mx::astype(rows, buffer_CKD.dtype()), mx::Shape{at, 0, 0},
-                            mx::Shape{at + rows.shape(0), rows.shape(1), rows.shape(2)});
+    const auto rows_KTD = mx::transpose(mx::astype(rows, buffer_KCD.dtype()), {1, 0, 2});
+    return mx::slice_update(buffer_KCD, rows_KTD, mx::Shape{0, at, 0},
+                            mx::Shape{buffer[0], at + added[0], added[2]});
   }
-  return mx::array(buffer_CKD.shape(), buffer_CKD.dtype(), std::make_shared<AppendRows>(stream, at),
-                   {buffer_CKD, rows});
+  return mx::array(buffer_KCD.shape(), buffer_KCD.dtype(), std::make_shared<AppendRows>(stream, at),
+                   {buffer_KCD, rows});
 }
 
 }  // namespace fovea::kernels

@@ -9,10 +9,10 @@ namespace fovea::kernels {
 
 namespace mx = mlx::core;
 
-// Writes rows_TKD into buffer_CKD (float32 or bfloat16, to which rows are rounded: nearest, halves
-// to even) from row `at` on, in place: the result shares the buffer's memory, and whoever still
+// Writes rows_TKD into buffer_KCD (float32 or bfloat16, to which rows are rounded: nearest, halves
+// to even) from key `at` on, in place: the result shares the buffer's memory, and whoever still
 // holds the old buffer sees the new rows too. T + at <= C; what does not fit is
 // Error(kInvalidData). A buffer that is not row-major is copied first. No gradient.
-mx::array append_rows(const mx::array& buffer_CKD, const mx::array& rows_TKD, int at);
+mx::array append_rows(const mx::array& buffer_KCD, const mx::array& rows_TKD, int at);
 
 }  // namespace fovea::kernels

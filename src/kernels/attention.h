@@ -1,7 +1,8 @@
 // Attention without a score matrix in memory: online softmax over blocks of keys at absolute
 // positions of the sequence (or segment), in one order. A row's bits do not depend on the rows
 // beside it, on the segments before its own, nor on how its prompt was cut. Head sizes 1 to 256,
-// any number of query heads per key head; queries and outputs are float32. What does not fit is
+// any number of query heads per key head; queries and outputs are float32, and any of the arrays
+// may be strided: heads whose elements lie together are read in place. What does not fit is
 // Error(kInvalidData). Engine thread only.
 //
 // Two numerics. Exact: float32 throughout, over keys and values that may be stored in bfloat16,
@@ -11,9 +12,11 @@
 // largest value; only where the processor has such instructions and numerics.h allows it, exact
 // elsewhere.
 //
-// Legend: T query rows, C capacity of a key buffer, H heads, K key/value heads, D head size.
+// Legend: T query rows, S keys, C capacity of a key buffer, H heads, K key/value heads, D head
+// size.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "mlx/array.h"
@@ -22,6 +25,12 @@ namespace fovea::kernels {
 
 namespace mx = mlx::core;
 
+// Positions [begin, end) of a sequence.
+struct PositionSpan {
+  int begin = 0;
+  int end = 0;
+};
+
 struct AttentionOptions {
   float scale = 1;
   int window = 0;     // keys that a row sees at most, itself included; 0 is all
@@ -29,14 +38,30 @@ struct AttentionOptions {
   // Rows of generated tokens rather than of a prompt: exact whatever the buffers hold, unless
   // numerics.h asks for those of a prompt.
   bool decode = false;
+  int chunk = 0;  // a row sees no key before the last multiple of this position; 0 is all
+  // A row of a span sees all of the span too, the later rows included: pictures within a prompt.
+  // Spans rise and do not overlap; none may go on behind the last key.
+  std::vector<PositionSpan> spans = {};
+  // Added to scores after scale and cap: [T, S] or [H, T, S]. A row that it hides all keys from
+  // (-inf) gives zeros.
+  std::optional<mx::array> mask = {};
+  // One more score for each head, [H], that takes its share of the weights and has no value.
+  std::optional<mx::array> sinks = {};
 };
 
 enum class Products { kFloat32, kBFloat16 };
 
-// Row i of q_THD stands at position past + i and sees keys [0, past + i] of the buffers. Buffers in
-// float32 are exact; in bfloat16 the rows of a prompt have products in bfloat16.
-mx::array causal_attention(const mx::array& q_THD, const mx::array& k_CKD, const mx::array& v_CKD,
+// Row i of q_THD stands at position past + i and sees keys [0, past + i] of the buffers, less what
+// the options take and with what they add; S is past + T. Buffers in float32 are exact; in bfloat16
+// the rows of a prompt have products in bfloat16. Rows of an answer read a buffer fastest when it
+// is row-major, so that the keys of a head lie together.
+mx::array causal_attention(const mx::array& q_THD, const mx::array& k_KCD, const mx::array& v_KCD,
                            int past, const AttentionOptions& options);
+
+// Every row sees all keys, as far as the mask lets it. Window, chunk and spans are not for it.
+// Numerics are those of causal attention.
+mx::array cross_attention(const mx::array& q_THD, const mx::array& k_SKD, const mx::array& v_SKD,
+                          const AttentionOptions& options);
 
 // Rows see exactly the rows of their own segment: segment i is [cu_seqlens[i], cu_seqlens[i + 1]).
 // cu_seqlens starts with 0, never falls, and ends with T. k and v are used as float32, or rounded

@@ -6,7 +6,6 @@
 #include "kernels/append_rows.h"
 #include "kernels/attention.h"
 #include "mlx/ops.h"
-#include "nn/span_attention.h"
 
 namespace fovea::generate {
 namespace {
@@ -19,36 +18,19 @@ mx::array rows_of(const mx::array& x, int begin, int end) {
   return mx::slice(x, {begin, 0, 0}, {end, x.shape(1), x.shape(2)});
 }
 
-// Rows of spans see their whole span, those between them what came before.
-void attend_segment(const mx::array& q_THD, const mx::array& k_CKD, const mx::array& v_CKD,
-                    int past, const nn::Segment& segment, const nn::AttentionSpec& spec,
-                    std::vector<mx::array>& outputs) {
-  int at = 0;
-  const auto causal_until = [&](int end) {
-    if (end == at) return;
-    outputs.push_back(
-        kernels::causal_attention(rows_of(q_THD, at, end), k_CKD, v_CKD, past + at,
-                                  {spec.scale, spec.window, spec.softcap, segment.decode}));
-    at = end;
-  };
-  for (const auto& [begin, count] : segment.spans) {
-    causal_until(begin);
-    outputs.push_back(
-        nn::span_attention(rows_of(q_THD, begin, begin + count), k_CKD, v_CKD, past + begin, spec));
-    at = begin + count;
-  }
-  causal_until(segment.count);
+mx::array keys_of(const mx::array& x_KCD, int begin, int end) {
+  return mx::slice(x_KCD, {0, begin, 0}, {x_KCD.shape(0), end, x_KCD.shape(2)});
 }
 
-mx::array empty_rows(const mx::array& like, int rows, mx::Dtype dtype) {
-  return mx::zeros({rows, like.shape(1), like.shape(2)}, dtype);
+// Room for more keys beside rows [T, K, D].
+mx::array empty_keys(const mx::array& rows_TKD, int keys, mx::Dtype dtype) {
+  return mx::zeros({rows_TKD.shape(1), keys, rows_TKD.shape(2)}, dtype);
 }
 
 }  // namespace
 
-int ContiguousCache::add_sequence(int expected_rows) {
-  const int most = options_.max_kv_size > 0 ? options_.max_kv_size : expected_rows;
-  sequences_.emplace(next_sequence_, Sequence{{}, 0, std::min(expected_rows, most)});
+int ContiguousCache::add_sequence() {
+  sequences_.emplace(next_sequence_, Sequence{});
   return next_sequence_++;
 }
 
@@ -60,8 +42,8 @@ std::vector<mx::array> ContiguousCache::buffers() const {
   std::vector<mx::array> all;
   for (const auto& [id, sequence] : sequences_) {
     for (const auto& layer : sequence.layers) {
-      all.push_back(layer.k_CKD);
-      all.push_back(layer.v_CKD);
+      all.push_back(layer.k_KCD);
+      all.push_back(layer.v_KCD);
     }
   }
   return all;
@@ -73,30 +55,29 @@ int ContiguousCache::kept_length(int length) const {
   return std::min(length, std::max(1, options_.max_kv_size - 1));
 }
 
-// The buffer after `rows` were added to those that the sequence has, of which the middle may go
-// first.
-mx::array ContiguousCache::extend(const mx::array* buffer, const Sequence& sequence,
-                                  const mx::array& rows, mx::Dtype dtype) const {
-  const int count = rows.shape(0);
-  const int length = sequence.length;
-  if (!buffer) {
-    const int capacity = std::max({kCapacityMin, count, sequence.expected_rows});
-    return kernels::append_rows(empty_rows(rows, capacity, dtype), rows, 0);
+// The buffer after `rows` were added to its first `length` keys, of which the middle may go first.
+mx::array ContiguousCache::extend(const mx::array* buffer_KCD, int length,
+                                  const mx::array& rows_TKD, mx::Dtype dtype) const {
+  const int count = rows_TKD.shape(0);
+  if (!buffer_KCD) {
+    const auto empty_KCD = empty_keys(rows_TKD, std::max(kCapacityMin, count), dtype);
+    return kernels::append_rows(empty_KCD, rows_TKD, 0);
   }
   const int kept = kept_length(length);
   if (kept < length) {
     const int first = std::min(kRowsKeptFirst, kept);
-    const auto shrunk = mx::concatenate(
-        {rows_of(*buffer, 0, first), rows_of(*buffer, length - (kept - first), length),
-         empty_rows(rows, count, dtype)},
-        0);
-    return kernels::append_rows(shrunk, rows, kept);
+    const auto shrunk_KCD = mx::concatenate(
+        {keys_of(*buffer_KCD, 0, first), keys_of(*buffer_KCD, length - (kept - first), length),
+         empty_keys(rows_TKD, count, dtype)},
+        1);
+    return kernels::append_rows(shrunk_KCD, rows_TKD, kept);
   }
-  if (length + count <= buffer->shape(0)) return kernels::append_rows(*buffer, rows, length);
-  const int capacity = length + count + std::max(kCapacityMin, length / 4);
-  const auto grown =
-      mx::concatenate({rows_of(*buffer, 0, length), empty_rows(rows, capacity - length, dtype)}, 0);
-  return kernels::append_rows(grown, rows, length);
+  const int capacity = buffer_KCD->shape(1);
+  if (length + count <= capacity) return kernels::append_rows(*buffer_KCD, rows_TKD, length);
+  const int more = std::max(2 * capacity, length + count) - length;
+  const auto grown_KCD =
+      mx::concatenate({keys_of(*buffer_KCD, 0, length), empty_keys(rows_TKD, more, dtype)}, 1);
+  return kernels::append_rows(grown_KCD, rows_TKD, length);
 }
 
 mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::array& k_TKD,
@@ -112,11 +93,12 @@ mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::a
     const auto k = rows_of(k_TKD, segment.begin, end);
     const auto v = rows_of(v_TKD, segment.begin, end);
     const Layer* old = fresh ? nullptr : &sequence.layers[index];
-    Layer next{extend(old ? &old->k_CKD : nullptr, sequence, k, spec.kv_dtype),
-               extend(old ? &old->v_CKD : nullptr, sequence, v, spec.kv_dtype)};
+    Layer next{extend(old ? &old->k_KCD : nullptr, sequence.length, k, spec.kv_dtype),
+               extend(old ? &old->v_KCD : nullptr, sequence.length, v, spec.kv_dtype)};
     const int past = kept_length(sequence.length);
-    attend_segment(rows_of(q_THD, segment.begin, end), next.k_CKD, next.v_CKD, past, segment, spec,
-                   outputs);
+    outputs.push_back(
+        kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_KCD, next.v_KCD, past,
+                                  {spec.scale, spec.window, spec.softcap, segment.decode}));
     if (fresh) {
       sequence.layers.push_back(std::move(next));
     } else {

@@ -1,5 +1,5 @@
-// Keys and values of each sequence in one growing buffer per layer, in the dtype that the layer's
-// AttentionSpec asks for. Engine thread only.
+// Keys and values of each sequence in one growing buffer per layer, [K, C, D] so that the keys of a
+// head lie together, in the dtype that the layer's AttentionSpec asks for. Engine thread only.
 #pragma once
 
 #include <map>
@@ -23,8 +23,7 @@ class ContiguousCache : public nn::KvCache {
 
   explicit ContiguousCache(const Options& options) : options_(options) {}
 
-  // `expected_rows` are made room for at once.
-  int add_sequence(int expected_rows = 0);
+  int add_sequence();
   void remove_sequence(int sequence);
 
   // Rows that the sequence holds.
@@ -40,17 +39,16 @@ class ContiguousCache : public nn::KvCache {
 
  private:
   struct Layer {
-    mx::array k_CKD;
-    mx::array v_CKD;
+    mx::array k_KCD;
+    mx::array v_KCD;
   };
   struct Sequence {
     std::vector<Layer> layers;
     int length = 0;
-    int expected_rows = 0;
   };
 
   int kept_length(int length) const;
-  mx::array extend(const mx::array* buffer, const Sequence& sequence, const mx::array& rows,
+  mx::array extend(const mx::array* buffer_KCD, int length, const mx::array& rows_TKD,
                    mx::Dtype dtype) const;
 
   Options options_;

@@ -14,7 +14,7 @@ struct Seen {
 
   Seen(const AttentionRows& a, int query, int block, int keys) {
     for (int r = 0; r < R; ++r) {
-      const Keys seen = keys_of(a, query + r).within(block, keys);
+      const KeyRange seen = within(keys_of(a, query + r), block, keys);
       begin[r] = seen.begin;
       end[r] = seen.end;
       if (begin[r] == end[r]) continue;
@@ -26,7 +26,7 @@ struct Seen {
 };
 
 // 2^x with a relative error of 4e-6 and exactly 1 at 0; exactly 0 from -150 down. NaN stays.
-__m512 exp2_vec(__m512 x) {
+__m512 flash_exp2(__m512 x) {
   x = _mm512_max_ps(_mm512_set1_ps(-200), x);
   const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 r = _mm512_sub_ps(x, n);
@@ -72,8 +72,8 @@ __mmask16 lanes_between(int at, int begin, int end) {
 
 // Scaled scores in units of ln 2, -inf where a query does not see the key; `peaks` rise with them.
 template <int R>
-void flash_peaks(const AttentionRows& a, const Flash& f, const Seen<R>& seen, float* peaks) {
-  constexpr float kLog2E = 1.44269504f;
+void flash_peaks(const AttentionRows& a, const Flash& f, const Seen<R>& seen, int query, int block,
+                 float* peaks) {
   const __m512 unseen = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
   const __m512 scale =
       _mm512_set1_ps(a.softcap > 0 ? 2 * kLog2E / a.softcap * a.scale : kLog2E * a.scale);
@@ -81,12 +81,18 @@ void flash_peaks(const AttentionRows& a, const Flash& f, const Seen<R>& seen, fl
   const __m512 one = _mm512_set1_ps(1);
   for (int r = 0; r < R; ++r) {
     float* s = f.scores + r * kFlashKeys;
+    const float* mask = mask_at(a, query + r);
     __m512 peak = unseen;
     for (int j = seen.lowest / 32 * 32; j < (seen.highest + 31) / 32 * 32; j += kLanes16) {
       __m512 x = _mm512_mul_ps(_mm512_load_ps(s + j), scale);
       if (a.softcap > 0) {  // cap * tanh(y), tanh(y) = 1 - 2 / (1 + e^2y)
-        const __m512 e = _mm512_add_ps(exp2_vec(x), one);
+        const __m512 e = _mm512_add_ps(flash_exp2(x), one);
         x = _mm512_mul_ps(cap, _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2), e)));
+      }
+      if (mask) {
+        const __mmask16 lanes = lanes_between(j, seen.begin[r], seen.end[r]);
+        const __m512 added = _mm512_maskz_loadu_ps(lanes, mask + block + j);
+        x = _mm512_fmadd_ps(added, _mm512_set1_ps(kLog2E), x);
       }
       if (seen.ragged) {
         x = _mm512_mask_mov_ps(unseen, lanes_between(j, seen.begin[r], seen.end[r]), x);
@@ -108,7 +114,7 @@ void flash_weights(const Flash& f, int query, const Seen<R>& seen, const float* 
   const __m512 base = _mm512_maskz_mov_ps(_mm512_cmpneq_ps_mask(risen, lowest), risen);
   alignas(64) float bases[kLanes16];
   _mm512_store_ps(bases, base);
-  _mm512_store_ps(shrink, exp2_vec(_mm512_sub_ps(_mm512_loadu_ps(f.peaks + query), base)));
+  _mm512_store_ps(shrink, flash_exp2(_mm512_sub_ps(_mm512_loadu_ps(f.peaks + query), base)));
   for (int r = 0; r < R; ++r) {
     const float* s = f.scores + r * kFlashKeys;
     uint32_t* weights = f.weights + r * kFlashKeys / 2;
@@ -116,8 +122,8 @@ void flash_weights(const Flash& f, int query, const Seen<R>& seen, const float* 
     const __m512 peak = _mm512_set1_ps(bases[r]);
     __m512 sum = _mm512_mul_ps(_mm512_load_ps(sums), _mm512_set1_ps(shrink[r]));
     for (int j = seen.lowest / 32 * 32; j < seen.highest; j += 2 * kLanes16) {
-      const __m512 low = exp2_vec(_mm512_sub_ps(_mm512_load_ps(s + j), peak));
-      const __m512 high = exp2_vec(_mm512_sub_ps(_mm512_load_ps(s + j + kLanes16), peak));
+      const __m512 low = flash_exp2(_mm512_sub_ps(_mm512_load_ps(s + j), peak));
+      const __m512 high = flash_exp2(_mm512_sub_ps(_mm512_load_ps(s + j + kLanes16), peak));
       sum = _mm512_add_ps(_mm512_add_ps(sum, low), high);
       _mm512_store_si512(weights + j / 2, round_pairs(low, high));
     }
@@ -175,7 +181,7 @@ void flash_tile(const AttentionRows& a, const Flash& f, int query, int block, in
   alignas(64) float shrink[kLanes16];
   std::copy(f.peaks + query, f.peaks + query + R, peaks);
   flash_scores<R>(f, query, seen);
-  flash_peaks<R>(a, f, seen, peaks);
+  flash_peaks<R>(a, f, seen, query, block, peaks);
   flash_weights<R>(f, query, seen, peaks, shrink);
   flash_values<R>(f, query, seen, shrink);
 }
@@ -198,21 +204,23 @@ void flash_block(const AttentionRows& a, const Flash& f, int block, int keys) {
   for (; t < f.queries; ++t) flash_tile<1>(a, f, t, block, keys);
 }
 
+void write_flash(const AttentionRows& a, const Flash& f, int t) {
+  float* out = output_at(a, t);
+  const float sum = _mm512_reduce_add_ps(_mm512_load_ps(f.sums + t * kLanes16));
+  const float share = sum == 0 ? 0 : share_of(a, t, f.peaks[t], sum);
+  // An unseen key may have turned -0 into 0: adding 0 makes them one.
+  for (int d = 0; d < a.head_dim; ++d) out[d] = f.out[t * f.columns + d] * share + 0.0f;
+}
+
 void attend_bf16(const AttentionRows& a, float* scratch) {
   const Flash f(a, scratch);
   pack_queries(a, f);
   std::fill(f.peaks, f.peaks + f.queries + kLanes16, -std::numeric_limits<float>::infinity());
   std::fill(f.sums, f.sums + f.queries * kLanes16, 0.0f);
   std::fill(f.out, f.out + f.queries * f.columns, 0.0f);
-  const int first = keys_of(a, 0).begin;
-  const int last = keys_of(a, f.queries - 1).end;
+  const auto [first, last] = keys_of_all(a);
   for (int block = first / kFlashKeys * kFlashKeys; block < last; block += kFlashKeys) {
     flash_block(a, f, block, std::min(kFlashKeys, last - block));
   }
-  for (int t = 0; t < f.queries; ++t) {
-    float* out = a.out + query_at(a, t);
-    const float share = 1 / _mm512_reduce_add_ps(_mm512_load_ps(f.sums + t * kLanes16));
-    // An unseen key may have turned -0 into 0: adding 0 makes them one.
-    for (int d = 0; d < a.head_dim; ++d) out[d] = f.out[t * f.columns + d] * share + 0.0f;
-  }
+  for (int t = 0; t < f.queries; ++t) write_flash(a, f, t);
 }

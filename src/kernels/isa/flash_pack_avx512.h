@@ -42,10 +42,6 @@ struct Flash {
   }
 };
 
-const void* row_of(const void* rows, Float dtype, int64_t element) {
-  return static_cast<const char*>(rows) + element * (dtype == Float::kBF16 ? 2 : 4);
-}
-
 // A 16 x 16 matrix of 32-bit numbers, rows to columns.
 void transpose(__m512i* r) {
   __m512i t[16];
@@ -74,23 +70,27 @@ void transpose(__m512i* r) {
 
 void pack_queries(const AttentionRows& a, const Flash& f) {
   for (int t = 0; t < f.queries; ++t) {
-    const float* q = a.q + query_at(a, t);
+    const float* q = query_at(a, t);
     for (int p = 0; p < f.pairs; p += kLanes16) {
       _mm512_store_si512(f.q + t * f.pairs + p, load_halves(q, Float::kF32, 2 * p, a.head_dim));
     }
   }
 }
 
+Float float_of(KvType type) { return type == KvType::kF32 ? Float::kF32 : Float::kBF16; }
+
 // Keys [block, block + keys), zeros up to a whole strip.
 void pack_keys(const AttentionRows& a, const Flash& f, int block, int keys) {
+  const Float dtype = float_of(a.kv_type);
+  const std::byte* first = key_row(a, block);
   for (int j = 0; j < (keys + kFlashStrip - 1) / kFlashStrip * kFlashStrip; j += kLanes16) {
     uint32_t* to = f.k + j / kFlashStrip * f.pairs * kFlashStrip + j % kFlashStrip;
     for (int p = 0; p < f.pairs; p += kLanes16) {
       __m512i rows[kLanes16];
       for (int i = 0; i < kLanes16; ++i) {
-        const void* key = row_of(a.k, a.kv_dtype, (block + j + i) * a.kv_stride);
+        const std::byte* key = first + (j + i) * a.k_stride;
         rows[i] =
-            j + i < keys ? load_halves(key, a.kv_dtype, 2 * p, a.head_dim) : _mm512_setzero_si512();
+            j + i < keys ? load_halves(key, dtype, 2 * p, a.head_dim) : _mm512_setzero_si512();
       }
       transpose(rows);
       for (int i = 0; i < kLanes16; ++i) _mm512_store_si512(to + (p + i) * kFlashStrip, rows[i]);
@@ -110,11 +110,12 @@ bool pack_values(const AttentionRows& a, const Flash& f, int block, int begin, i
   const __m512i low = halves(0);
   const __m512i high = halves(16);
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
+  const Float dtype = float_of(a.kv_type);
+  const std::byte* first = value_row(a, block);
   uint32_t wild = 0;
   const auto load = [&](int j, int d) {
     if (j < begin || j >= end) return _mm512_setzero_si512();
-    const void* value = row_of(a.v, a.kv_dtype, (block + j) * a.kv_stride);
-    const __m512i x = load_halves(value, a.kv_dtype, d, a.head_dim);
+    const __m512i x = load_halves(first + j * a.v_stride, dtype, d, a.head_dim);
     wild |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(x, exponent), exponent);
     return x;
   };

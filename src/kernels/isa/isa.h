@@ -39,23 +39,45 @@ struct WeightRows {
   int inputs() const { return turned_rows != 0 ? turned_rows : k; }
 };
 
-// Queries of heads that share one key head, over one stretch of keys.
+// What keys and values are stored as.
+enum class KvType { kF32, kBF16 };
+
+// Keys [begin, end).
+struct KeyRange {
+  int begin = 0;
+  int end = 0;
+};
+
+// Queries of heads that share one key head, and the keys that they meet. Keys lie in places of
+// `place_keys` keys each, one after another: key j is row j % place_keys of place j / place_keys.
 struct AttentionRows {
-  const float* q = nullptr;  // head h of row i at q + i * q_stride + h * head_dim
-  const void* k = nullptr;   // key j at element j * kv_stride
-  const void* v = nullptr;
-  Float kv_dtype = Float::kF32;  // kF32 or kBF16
-  float* out = nullptr;          // as q
+  const float* q = nullptr;  // head h of row i at q + i * q_stride + h * q_head_stride
   int64_t q_stride = 0;
-  int64_t kv_stride = 0;
+  int64_t q_head_stride = 0;
+  float* out = nullptr;  // head h of row i at out + i * out_stride + h * head_dim
+  int64_t out_stride = 0;
   int rows = 0;
   int group = 1;  // heads; rows * group is at most kQueries, or kFlashQueries
   int head_dim = 0;
-  int last_key = 0;  // one past the last key of row 0; all rows begin at key 0
-  int key_step = 0;  // 1: each further row sees one key more (causal); 0: all see the same
-  int window = 0;    // causal only: keys that a row sees at most; 0 is all
+
+  const void* const* k = nullptr;  // places
+  const void* const* v = nullptr;
+  int place_keys = 0;    // a multiple of kPlaceKeys, unless there is one place only
+  int64_t k_stride = 0;  // bytes from key to key
+  int64_t v_stride = 0;
+  int64_t k_offset = 0;  // bytes from the begin of a place to the first key of this head
+  int64_t v_offset = 0;
+  KvType kv_type = KvType::kF32;
+
+  const KeyRange* seen = nullptr;  // by each row
   float scale = 1;
   float softcap = 0;
+  // Added to scores after scale and cap: key j of row i and head h at
+  // mask + i * mask_stride + h * mask_head_stride + j. Null for none.
+  const float* mask = nullptr;
+  int64_t mask_stride = 0;
+  int64_t mask_head_stride = 0;
+  const float* sinks = nullptr;  // of the heads: a score that takes a share and gives no value
 };
 
 enum class Activation { kNone, kSilu, kGeluExact, kGeluTanh, kGeluQuick };
@@ -118,8 +140,9 @@ struct Table {
                    float* y) = nullptr;
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n,
                      float* y) = nullptr;
-  // Online softmax over blocks of kKeyBlock keys from key 0, in float32. `scratch` has
-  // attend_floats(D).
+  // Online softmax over blocks of kKeyBlock keys from key 0, in float32. A row that sees no key, or
+  // whose mask hides them all, gives zeros. `scratch` has attend_floats(D) at a multiple of 64
+  // bytes.
   void (*attend)(const AttentionRows& rows, float* scratch) = nullptr;
   // The same in two steps, for threads that share the history of few rows: one split of it into
   // parts, part_floats(D) for each query; then the parts of `splits` splits, `stride` floats apart.
@@ -152,12 +175,12 @@ inline constexpr int kLanes16 = 16;
 inline constexpr int kQueries = 24;
 inline constexpr int kFlashQueries = 192;
 inline constexpr int kKeyBlock = 64;
+inline constexpr int kPlaceKeys = 128;
 inline constexpr int kSplit = 256;  // keys after which the exact sums begin anew
-constexpr size_t part_floats(int head_dim) {
-  return size_t((head_dim + kLanes16 - 1) / kLanes16 + 1) * kLanes16;
-}
+inline constexpr int kTileQueries = 6;
+constexpr size_t part_floats(int head_dim) { return size_t((head_dim + 31) / 32 * 32 + 16); }
 constexpr size_t attend_floats(int head_dim) {
-  return size_t(3 * kKeyBlock) + size_t(2 * kKeyBlock + 4 * kQueries) * part_floats(head_dim);
+  return size_t(kTileQueries * kKeyBlock) + size_t(4 * kQueries) * part_floats(head_dim);
 }
 constexpr size_t attend_bf16_floats(int head_dim) {
   constexpr size_t kPerElement = 64 + 64 + kFlashQueries / 2 + kFlashQueries;

@@ -301,40 +301,80 @@ TEST(Isa, ElementwiseLoopsHaveTheSameBits) {
   }
 }
 
-TEST(Isa, AttentionHasTheSameBits) {
-  SKIP_WITHOUT_OTHERS();
-  constexpr int keys = 2 * kSplit + 50;
-  for (const int d : {20, 64}) {
-    const auto q = random_floats(static_cast<size_t>(7) * 3 * d);
-    const auto k = random_floats(static_cast<size_t>(keys) * d);
-    const auto v = random_floats(static_cast<size_t>(keys) * d);
-    const auto k_halves = random_halves(k.size());
-    const auto v_halves = random_halves(v.size());
+// 7 rows of 3 heads over keys in two places: windows, a span that looks ahead, a row that sees
+// nothing, a cap, a mask and sinks.
+struct AttentionCase {
+  static constexpr int kKeys = 2 * kSplit + 50;
+  static constexpr int kRows = 7;
+  static constexpr int kGroup = 3;
+  int dim;
+  std::vector<float> q, mask, sinks;
+  std::vector<KeyRange> seen;
+
+  explicit AttentionCase(int d)
+      : dim(d),
+        q(random_floats(static_cast<size_t>(kRows) * kGroup * d)),
+        mask(random_floats(static_cast<size_t>(kRows) * kKeys)),
+        sinks(random_floats(kGroup)),
+        seen(kRows) {
+    for (int i = 0; i < kRows; ++i) seen[i] = {kSplit - 70 + 9 * i, kKeys - 20 + i};
+    seen[2].end = kKeys;
+    seen[3] = {kSplit + 1, kSplit + 1};
+    for (size_t i = 0; i < mask.size(); i += 5) mask[i] = -INFINITY;
+  }
+
+  std::vector<float> run(const Table& table, KvType type, const void* k, const void* v) const {
+    const int64_t stride = dim * (type == KvType::kF32 ? 4 : 2);
+    const auto places = [&](const void* rows) {
+      const auto* first = static_cast<const std::byte*>(rows);
+      return std::vector<const void*>{first, first + 2 * kPlaceKeys * stride,
+                                      first + 4 * kPlaceKeys * stride};
+    };
+    const auto k_places = places(k);
+    const auto v_places = places(v);
+    std::vector<float> out(q.size());
     AttentionRows rows;
     rows.q = q.data();
-    rows.q_stride = 3 * d;
-    rows.kv_stride = d;
-    rows.rows = 7;
-    rows.group = 3;
-    rows.head_dim = d;
-    rows.last_key = keys - 6;
-    rows.key_step = 1;
-    rows.window = kSplit + 70;
+    rows.q_stride = kGroup * dim;
+    rows.q_head_stride = dim;
+    rows.out = out.data();
+    rows.out_stride = kGroup * dim;
+    rows.rows = kRows;
+    rows.group = kGroup;
+    rows.head_dim = dim;
+    rows.k = k_places.data();
+    rows.v = v_places.data();
+    rows.place_keys = 2 * kPlaceKeys;
+    rows.k_stride = rows.v_stride = stride;
+    rows.kv_type = type;
+    rows.seen = seen.data();
+    rows.scale = 0.2f;
     rows.softcap = 3;
-    std::vector<float> scratch(attend_floats(d));
-    std::vector<float> a(q.size()), b(q.size());
+    rows.mask = mask.data();
+    rows.mask_stride = kKeys;
+    rows.sinks = sinks.data();
+    std::vector<float> scratch(attend_floats(dim));
+    table.attend(rows, scratch.data());
+    return out;
+  }
+};
+
+TEST(Isa, AttentionHasTheSameBits) {
+  SKIP_WITHOUT_OTHERS();
+  for (const int d : {20, 64, 72, 96, 160}) {
+    const AttentionCase c(d);
+    const size_t elements = static_cast<size_t>(AttentionCase::kKeys) * d;
+    const auto k = random_floats(elements);
+    const auto v = random_floats(elements);
+    const auto k_halves = random_halves(elements);
+    const auto v_halves = random_halves(elements);
     for (const auto* other : others()) {
-      for (const auto dtype : {Float::kF32, Float::kBF16}) {
-        const bool halves = dtype == Float::kBF16;
-        rows.kv_dtype = dtype;
-        rows.k = halves ? static_cast<const void*>(k_halves.data()) : k.data();
-        rows.v = halves ? static_cast<const void*>(v_halves.data()) : v.data();
-        rows.out = a.data();
-        scalar().attend(rows, scratch.data());
-        rows.out = b.data();
-        other->attend(rows, scratch.data());
-        EXPECT_EQ(a, b) << other->name << " head size " << d << " bfloat16 " << halves;
-      }
+      EXPECT_EQ(c.run(scalar(), KvType::kF32, k.data(), v.data()),
+                c.run(*other, KvType::kF32, k.data(), v.data()))
+          << other->name << " float32, head size " << d;
+      EXPECT_EQ(c.run(scalar(), KvType::kBF16, k_halves.data(), v_halves.data()),
+                c.run(*other, KvType::kBF16, k_halves.data(), v_halves.data()))
+          << other->name << " bfloat16, head size " << d;
     }
   }
 }

@@ -52,6 +52,12 @@ struct Vec {
     std::memcpy(half, p, sizeof(half));
     return make([&](int i) { return half_to_float(half[i]); });
   }
+  static Vec evens(const uint16_t* p) {
+    return make([=](int i) { return from_bf16(p[2 * i]); });
+  }
+  static Vec odds(const uint16_t* p) {
+    return make([=](int i) { return from_bf16(p[2 * i + 1]); });
+  }
   static Vec load_bytes(const uint8_t* p) {
     return make([=](int i) { return static_cast<float>(p[i]); });
   }

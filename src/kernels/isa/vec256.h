@@ -18,6 +18,15 @@ struct Vec {
     const __m256i wide = _mm256_cvtepu16_epi32(load_16_bytes(p));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16))};
   }
+  static Vec evens(const uint16_t* p) {
+    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16))};
+  }
+  static Vec odds(const uint16_t* p) {
+    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000));
+    return {_mm256_castsi256_ps(_mm256_and_si256(pairs, upper))};
+  }
   static Vec load_f16(const uint16_t* p) { return {_mm256_cvtph_ps(load_16_bytes(p))}; }
   static Vec load_bytes(const uint8_t* p) {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));

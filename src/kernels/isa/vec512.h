@@ -2,8 +2,8 @@
 // rounds as a lane of Vec does.
 
 struct Vec16 {
-  static constexpr int kPairs = 8;
-  static constexpr int kStrip = 4;
+  static constexpr int kRows = 6;
+  static constexpr int kChunks = 2;
   static constexpr int kPanelRows = 8;
   static constexpr int kPanelVectors = 3;
   __m512 v;
@@ -19,13 +19,13 @@ struct Vec16 {
   static Vec16 load(const uint16_t* p) {
     return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
-  static Vec16 join(const float* a, const float* b) {
-    return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(a)), _mm256_loadu_ps(b), 1)};
+  static Vec16 evens(const uint16_t* p) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))};
   }
-  static Vec16 join(const uint16_t* a, const uint16_t* b) {
-    return widen(_mm256_set_m128i(Vec::load_16_bytes(b), Vec::load_16_bytes(a)));
+  static Vec16 odds(const uint16_t* p) {
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+    return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), upper))};
   }
-  static Vec16 twice(const float* p) { return {_mm512_broadcast_f32x8(_mm256_loadu_ps(p))}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store_partial(float* p, int n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
   static Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
@@ -59,9 +59,18 @@ struct Vec16 {
   static __m512 fold_quarters(__m512 a, __m512 b) {
     return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
   }
-  static void sums(const Vec16* w, float* out) {
-    const __m512 a = fold_quarters(fold(w[0].v, w[1].v), fold(w[2].v, w[3].v));
-    const __m512 b = fold_quarters(fold(w[4].v, w[5].v), fold(w[6].v, w[7].v));
+  float lane_max() const { return _mm512_reduce_max_ps(v); }
+  // Halves of a and of b added up, side by side.
+  static __m512 fold_halves(__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+  }
+  using Four = __m512;
+  static Four fold(const Vec16* w) {
+    return fold(fold_halves(w[0].v, w[1].v), fold_halves(w[2].v, w[3].v));
+  }
+  static void finish(const Four* f, float* out) {
+    const __m512 a = fold_quarters(f[0], f[1]);
+    const __m512 b = fold_quarters(f[2], f[3]);
     const __m512 all = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     _mm512_storeu_ps(out, _mm512_permutexvar_ps(order, all));

@@ -1,8 +1,8 @@
 // Part of scalar.cpp and avx2.cpp: 16 lanes as two of Vec; body.h says what they can do.
 
 struct Vec16 {
-  static constexpr int kPairs = 2;
-  static constexpr int kStrip = 2;
+  static constexpr int kRows = 3;
+  static constexpr int kChunks = 1;
   static constexpr int kPanelRows = 6;
   static constexpr int kPanelVectors = 1;
   Vec low;
@@ -16,14 +16,8 @@ struct Vec16 {
     return {Vec::load(p), Vec::load_partial(p + kLanes, n - kLanes)};
   }
   static Vec16 load(const uint16_t* p) { return {Vec::load_bf16(p), Vec::load_bf16(p + kLanes)}; }
-  static Vec16 join(const float* a, const float* b) { return {Vec::load(a), Vec::load(b)}; }
-  static Vec16 join(const uint16_t* a, const uint16_t* b) {
-    return {Vec::load_bf16(a), Vec::load_bf16(b)};
-  }
-  static Vec16 twice(const float* p) {
-    const Vec v = Vec::load(p);
-    return {v, v};
-  }
+  static Vec16 evens(const uint16_t* p) { return {Vec::evens(p), Vec::evens(p + 16)}; }
+  static Vec16 odds(const uint16_t* p) { return {Vec::odds(p), Vec::odds(p + 16)}; }
   void store(float* p) const {
     low.store(p);
     high.store(p + kLanes);
@@ -61,10 +55,18 @@ struct Vec16 {
     return {Vec::load_f16(all), Vec::load_f16(all + kLanes)};
   }
   float sum() const { return (low + high).sum(); }
-  static void sums(const Vec16* w, float* out) {
-    const Vec halves[4] = {w[0].low, w[0].high, w[1].low, w[1].high};
-    Vec::sums(halves, out);
+  float lane_max() const { return Vec::max(low, high).lane_max(); }
+  struct Four {
+    float sums[4];
+  };
+  static Four fold(const Vec16* w) {
+    Vec halves[4];
+    for (int i = 0; i < 4; ++i) halves[i] = w[i].low + w[i].high;
+    Four four;
+    Vec::sums(halves, four.sums);
+    return four;
   }
+  static void finish(const Four* f, float* out) { std::memcpy(out, f, 4 * sizeof(Four)); }
   // to[j * to_stride + i] = from[i * stride + j] for 16 by 16, and for kPanelRows by 16.
   static void transpose(const float* from, int64_t stride, float* to, int64_t to_stride) {
     for (int j = 0; j < kLanes16; ++j) {
