@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "kernels/attention.h"
+#include "kernels/kv_bytes.h"
 #include "kernels/matmul.h"
 #include "kernels/numerics.h"
 #include "kernels/op.h"
@@ -285,18 +286,27 @@ void bench_prompt_attention(const bench::Limits& limits, int rows, int past, int
   }
 }
 
+// Keys or values of a cache, [K, C, D], or 8 bits of them.
+mx::array random_keys(int key_heads, int depth, int head_dim, mx::Dtype dtype) {
+  if (dtype != mx::uint8) return random({key_heads, depth, head_dim}, dtype);
+  const auto empty = mx::zeros({key_heads, depth, kv_row_bytes(head_dim, 64)}, mx::uint8);
+  auto kept = append_kv_bytes(empty, random({depth, key_heads, head_dim}), 0, 64);
+  mx::eval(kept);
+  return kept;
+}
+
 // One row of an answer in each of several layers, so that keys come from memory as in a model.
 void bench_decode_attention(const bench::Limits& limits, int depth, int heads, int key_heads,
                             int head_dim) {
   const auto q = random({1, heads, head_dim});
-  for (const auto dtype : {mx::float32, mx::bfloat16}) {
-    const size_t layer_bytes = size_t(depth) * key_heads * head_dim * 2 * mx::size_of(dtype);
+  for (const auto dtype : {mx::float32, mx::bfloat16, mx::uint8}) {
+    const size_t layer_bytes = 2 * random_keys(key_heads, depth, head_dim, dtype).nbytes();
     const int layers = std::clamp(static_cast<int>((size_t{128} << 20) / layer_bytes), 1, 32);
     std::vector<mx::array> k;
     std::vector<mx::array> v;
     for (int i = 0; i < layers; ++i) {
-      k.push_back(random({key_heads, depth, head_dim}, dtype));
-      v.push_back(random({key_heads, depth, head_dim}, dtype));
+      k.push_back(random_keys(key_heads, depth, head_dim, dtype));
+      v.push_back(random_keys(key_heads, depth, head_dim, dtype));
     }
     const double s = bench::median_seconds([&] {
       std::vector<mx::array> out;

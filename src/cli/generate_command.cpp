@@ -26,6 +26,9 @@ struct Flags {
   std::optional<std::string> model;
   RequestFlags request;
   int max_kv_size = 0;
+  int kv_bits = 0;
+  int kv_group_size = 64;
+  int quantized_kv_start = 0;
   int prefill_step_size = 0;
   std::optional<int> threads;
   bool json = false;
@@ -84,6 +87,9 @@ void ask(const Flags& flags, const generate::OpenedModel& opened,
   generate::EngineOptions options;
   options.prefill_step_size = flags.prefill_step_size;
   options.max_kv_size = flags.max_kv_size;
+  options.kv_bits = flags.kv_bits;
+  options.kv_group_size = flags.kv_group_size;
+  options.quantized_kv_start = flags.quantized_kv_start;
   options.generation_config = opened.checkpoint().generation_config;
   if (request.dump) options.stage_sink = request.dump->sink();
   generate::Engine engine(std::move(model), opened.processor().tokenizer(), std::move(options));
@@ -156,6 +162,12 @@ void add_generate_command(CLI::App& program) {
   add_request_flags(*command, flags->request);
   add_number(*command, kMaxKvSize, flags->max_kv_size,
              "Cache rows to keep: the first four and the newest; 0 keeps all");
+  add_choice(*command, "--kv-bits", {0, 8}, flags->kv_bits,
+             "Bits that cached keys and values are rounded to; 0 keeps them as the weights are");
+  add_choice(*command, "--kv-group-size", {32, 64, 128}, flags->kv_group_size,
+             "Elements that share a scale, with --kv-bits");
+  add_number(*command, kQuantizedKvStart, flags->quantized_kv_start,
+             "Cache rows from which on they are rounded, with --kv-bits");
   add_number(*command, kPrefillStepSize, flags->prefill_step_size,
              "Prompt tokens processed at once");
   add_choice(*command, "--prefill", {"bfloat16", "int8"}, flags->prefill,

@@ -39,6 +39,8 @@ inline constexpr Limit<uint64_t> kSeed = {"seed", "--seed", 0, std::numeric_limi
 
 // The engine.
 inline constexpr Limit<int> kMaxKvSize = {"max_kv_size", "--max-kv-size", 0, 1 << 30, 0};
+inline constexpr Limit<int> kQuantizedKvStart = {"quantized_kv_start", "--quantized-kv-start", 0,
+                                                 1 << 30, 5000};
 inline constexpr Limit<int> kPrefillStepSize = {"prefill_step_size", "--prefill-step-size", 1,
                                                 1 << 20, 2048};
 // Without one, the usable cores; FOVEA_THREADS too.

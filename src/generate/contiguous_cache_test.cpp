@@ -68,6 +68,70 @@ TEST(ContiguousCache, KeepsBfloat16WhereTheLayerAsksForIt) {
   EXPECT_TRUE(mx::allclose(out, exact, 1e-5, 1e-6).item<bool>());
 }
 
+TEST(ContiguousCache, KeepsEightBitsFromTheFirstRowOn) {
+  const auto x = random(700, 7);
+  const auto run = [&](int chunk) {
+    ContiguousCache cache({1, 0, 8, 32, 0});
+    const int sequence = cache.add_sequence();
+    std::vector<mx::array> parts;
+    for (int at = 0; at < 700; at += chunk) {
+      parts.push_back(attend(cache, sequence, rows(x, at, std::min(700, at + chunk))));
+    }
+    for (const auto& buffer : cache.buffers()) EXPECT_EQ(buffer.dtype(), mx::uint8);
+    return mx::concatenate(parts, 0);
+  };
+  const auto whole = run(700);
+  for (const int chunk : {1, 50, 300}) {
+    EXPECT_TRUE(mx::array_equal(run(chunk), whole).item<bool>()) << chunk;
+  }
+  ContiguousCache plain({1, 0});
+  const auto exact = attend(plain, plain.add_sequence(), x);
+  EXPECT_TRUE(mx::allclose(whole, exact, 2e-2, 2e-2).item<bool>());
+  EXPECT_FALSE(mx::array_equal(whole, exact).item<bool>());
+}
+
+TEST(ContiguousCache, ChangesToEightBitsLaterAndStaysThere) {
+  const auto x = random(60, 8);
+  ContiguousCache cache({1, 40, 8, 64, 20});
+  ContiguousCache plain({1, 40});
+  const int a = cache.add_sequence();
+  const int b = plain.add_sequence();
+  for (int at = 0; at < 60; at += 10) {
+    const auto out = attend(cache, a, rows(x, at, at + 10));
+    const auto exact = attend(plain, b, rows(x, at, at + 10));
+    const auto dtype = at < 20 ? mx::float32 : mx::uint8;
+    for (const auto& buffer : cache.buffers()) EXPECT_EQ(buffer.dtype(), dtype) << at;
+    EXPECT_TRUE(mx::allclose(out, exact, 2e-2, 2e-2).item<bool>()) << at;
+    EXPECT_EQ(mx::array_equal(out, exact).item<bool>(), at < 20) << at;
+  }
+}
+
+// What families ask of a layer arrives at the kernel.
+TEST(ContiguousCache, HandsOnSpansChunksAndSinks) {
+  const auto x = random(30, 9);
+  const auto by_head = mx::transpose(x, {1, 0, 2});
+  nn::Segment segment{0, 0, 30};
+  segment.spans = {{3, 9}};
+  nn::AttentionSpec spec{0.3f, 0, 0};
+  spec.bidirectional_spans = true;
+  spec.chunk = 16;
+  spec.sinks = mx::array({0.5f, -1.0f});
+  ContiguousCache cache({1, 0});
+  segment.sequence = cache.add_sequence();
+  const auto out = cache.attend(0, x, x, x, {&segment, 1}, spec);
+  kernels::AttentionOptions options{0.3f, 0, 0};
+  options.spans = segment.spans;
+  options.chunk = 16;
+  options.sinks = spec.sinks;
+  const auto expected = kernels::causal_attention(x, by_head, by_head, 0, options);
+  EXPECT_TRUE(mx::array_equal(out, expected).item<bool>());
+  spec.bidirectional_spans = false;
+  ContiguousCache other({1, 0});
+  segment.sequence = other.add_sequence();
+  const auto without = other.attend(0, x, x, x, {&segment, 1}, spec);
+  EXPECT_FALSE(mx::array_equal(out, without).item<bool>());
+}
+
 TEST(ContiguousCache, SequencesDoNotMix) {
   const auto x = random(20, 2);
   const auto y = random(20, 3);

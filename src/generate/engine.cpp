@@ -54,7 +54,8 @@ class Engine::Impl {
         tokenizer_(std::move(tokenizer)),
         options_(std::move(options)),
         scheduler_(options_.prefill_step_size),
-        cache_({model_->info().num_layers, options_.max_kv_size}) {
+        cache_({model_->info().num_layers, options_.max_kv_size, options_.kv_bits,
+                options_.kv_group_size, options_.quantized_kv_start}) {
     for (const int32_t id : model_->info().eos_token_ids) stop_ids_.insert(id);
     for (const int32_t id : tokenizer_->eos_token_ids()) stop_ids_.insert(id);
     thread_ = std::thread([this] { run(); });

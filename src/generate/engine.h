@@ -18,9 +18,14 @@ namespace fovea::generate {
 struct EngineOptions {
   int prefill_step_size = kPrefillStepSize.standard;  // prompt rows in one step
   int max_kv_size = kMaxKvSize.standard;  // rows that a sequence's cache keeps; 0 is all
-  int requests_max = kRequestsMax;        // waiting and running
-  Json generation_config;                 // of the checkpoint, for sampling defaults; may be null
-  models::StageSink stage_sink;           // for --dump: called on the engine thread; may be empty
+  // Keys and values in 8 bits, by groups of so many elements: 8, or 0 for what the weights ask for.
+  // A sequence changes to them in the step that finds so many rows kept.
+  int kv_bits = 0;
+  int kv_group_size = 64;
+  int quantized_kv_start = kQuantizedKvStart.standard;
+  int requests_max = kRequestsMax;  // waiting and running
+  Json generation_config;           // of the checkpoint, for sampling defaults; may be null
+  models::StageSink stage_sink;     // for --dump: called on the engine thread; may be empty
 };
 
 // Throws what submit() throws for the prompt and the parameters of a request, whatever else runs:

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "kernels/isa/isa.h"
+#include "kernels/kv_bytes.h"
 #include "kernels/op.h"
 #include "mlx/allocator.h"
 #include "mlx/backend/cpu/encoder.h"
@@ -17,31 +18,36 @@ namespace {
 
 constexpr int kGrain = 16 * 1024;  // elements, below which a thread is not worth waking
 
-// Float32 rows [T, K, D] into a float32 or bfloat16 buffer [K, C, D].
-void write_rows(const mx::array& rows, const mx::array& buffer, int at, std::byte* memory) {
+// Float32 rows [T, K, D] into a buffer [K, C, ...] that holds them as its dtype says.
+void write_rows(const mx::array& rows, const mx::array& buffer, int at, int group_size,
+                std::byte* memory) {
   const Floats values(rows);
-  const bool halves = buffer.dtype() == mx::bfloat16;
-  const auto dim = static_cast<size_t>(rows.shape(2));
   const int heads = rows.shape(1);
-  parallel_for(rows.shape(0), std::max(1, kGrain / (heads * rows.shape(2))),
-               [&](int begin, int end) {
-                 for (int64_t i = int64_t{begin} * heads; i < int64_t{end} * heads; ++i) {
-                   const float* row = values.data() + static_cast<size_t>(i) * dim;
-                   const int64_t key = i % heads * buffer.shape(1) + at + i / heads;
-                   const size_t to = static_cast<size_t>(key) * dim;
-                   if (halves) {
-                     isa::table().round_to_bf16(row, dim, reinterpret_cast<uint16_t*>(memory) + to);
-                   } else {
-                     std::copy_n(row, dim, reinterpret_cast<float*>(memory) + to);
-                   }
-                 }
-               });
+  const auto dim = static_cast<size_t>(rows.shape(2));
+  const size_t row_bytes = static_cast<size_t>(buffer.shape(2)) * mx::size_of(buffer.dtype());
+  const auto write_row = [&](int64_t i) {
+    const float* row = values.data() + static_cast<size_t>(i) * dim;
+    const int64_t key = i % heads * buffer.shape(1) + at + i / heads;
+    std::byte* to = memory + static_cast<size_t>(key) * row_bytes;
+    if (buffer.dtype() == mx::uint8) {
+      isa::table().quantize_kv(row, rows.shape(2), group_size, to);
+    } else if (buffer.dtype() == mx::bfloat16) {
+      isa::table().round_to_bf16(row, dim, reinterpret_cast<uint16_t*>(to));
+    } else {
+      std::copy_n(row, dim, reinterpret_cast<float*>(to));
+    }
+  };
+  const int grain = std::max(1, kGrain / std::max(1, heads * rows.shape(2)));
+  parallel_for(rows.shape(0), grain, [&](int begin, int end) {
+    for (int64_t i = int64_t{begin} * heads; i < int64_t{end} * heads; ++i) write_row(i);
+  });
 }
 
 // Writes into the memory of its first input.
 class AppendRows : public mx::Primitive {
  public:
-  AppendRows(mx::Stream stream, int at) : Primitive(stream), at_(at) {}
+  AppendRows(mx::Stream stream, int at, int group_size)
+      : Primitive(stream), at_(at), group_size_(group_size) {}
 
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
     auto& out = outputs[0];
@@ -55,13 +61,18 @@ class AppendRows : public mx::Primitive {
     std::byte* memory = out.data<std::byte>();
     auto& encoder = mx::cpu::get_command_encoder(stream());
     encoder.dispatch([before = mx::array::unsafe_weak_copy(buffer),
-                      rows = mx::array::unsafe_weak_copy(inputs[1]), in_place, memory, at = at_] {
+                      rows = mx::array::unsafe_weak_copy(inputs[1]), in_place, memory, at = at_,
+                      group_size = group_size_] {
       if (!in_place) {
-        before.dtype() == mx::bfloat16
-            ? std::memcpy(memory, Halves(before).data(), before.nbytes())
-            : std::memcpy(memory, Floats(before).data(), before.nbytes());
+        if (before.dtype() == mx::uint8) {
+          std::memcpy(memory, Elements<uint8_t>(before).data(), before.nbytes());
+        } else if (before.dtype() == mx::bfloat16) {
+          std::memcpy(memory, Halves(before).data(), before.nbytes());
+        } else {
+          std::memcpy(memory, Floats(before).data(), before.nbytes());
+        }
       }
-      write_rows(rows, before, at, memory);
+      write_rows(rows, before, at, group_size, memory);
     });
   }
   void eval_gpu(const Arrays&, Arrays&) override {
@@ -71,31 +82,56 @@ class AppendRows : public mx::Primitive {
 
  private:
   int at_;
+  int group_size_;  // of a buffer of bytes
 };
+
+void check_rows(const char* name, const mx::array& buffer, const mx::array& rows, int at,
+                int elements) {
+  const auto& kept = buffer.shape();
+  const auto& added = rows.shape();
+  if (kept.size() == 3 && added.size() == 3 && at >= 0 && at + added[0] <= kept[1] &&
+      kept[0] == added[1] && kept[2] == elements) {
+    return;
+  }
+  fail(ErrorKind::kInvalidData,
+       "[{}] expected rows [T, K, D] that fit a {} buffer {} from key {} on but got {}", name,
+       dtype_text(buffer), shape_text(buffer), at, shape_text(rows));
+}
+
+mx::array append(const mx::array& buffer, const mx::array& rows_TKD, int at, int group_size) {
+  const auto stream = mx::default_stream(mx::default_device());
+  return mx::array(buffer.shape(), buffer.dtype(),
+                   std::make_shared<AppendRows>(stream, at, group_size),
+                   {buffer, mx::astype(rows_TKD, mx::float32)});
+}
+
+bool on_cpu() { return mx::default_stream(mx::default_device()).device == mx::Device::cpu; }
 
 }  // namespace
 
 mx::array append_rows(const mx::array& buffer_KCD, const mx::array& rows_TKD, int at) {
-  const auto& buffer = buffer_KCD.shape();
-  const auto& added = rows_TKD.shape();
-  if (buffer.size() != 3 || added.size() != 3 || at < 0 || at + added[0] > buffer[1] ||
-      buffer[0] != added[1] || buffer[2] != added[2] ||
-      (buffer_KCD.dtype() != mx::float32 && buffer_KCD.dtype() != mx::bfloat16)) {
+  if (buffer_KCD.dtype() != mx::float32 && buffer_KCD.dtype() != mx::bfloat16) {
     fail(ErrorKind::kInvalidData,
-         "[append_rows] expected rows [T, K, D] that fit a float32 or bfloat16 buffer {} from key "
-         "{} on but "
-         "got {} for {}",
-         shape_text(buffer_KCD), at, shape_text(rows_TKD), dtype_text(buffer_KCD));
+         "[append_rows] expected a float32 or bfloat16 buffer but got one of {}",
+         dtype_text(buffer_KCD));
   }
-  const auto rows = mx::astype(rows_TKD, mx::float32);
-  const auto stream = mx::default_stream(mx::default_device());
-  if (stream.device != mx::Device::cpu) {
-    const auto rows_KTD = mx::transpose(mx::astype(rows, buffer_KCD.dtype()), {1, 0, 2});
-    return mx::slice_update(buffer_KCD, rows_KTD, mx::Shape{0, at, 0},
-                            mx::Shape{buffer[0], at + added[0], added[2]});
+  const int dim = rows_TKD.ndim() == 3 ? rows_TKD.shape(2) : 0;
+  check_rows("append_rows", buffer_KCD, rows_TKD, at, dim);
+  if (on_cpu()) return append(buffer_KCD, rows_TKD, at, 0);
+  const auto rows_KTD = mx::transpose(mx::astype(rows_TKD, buffer_KCD.dtype()), {1, 0, 2});
+  return mx::slice_update(buffer_KCD, rows_KTD, mx::Shape{0, at, 0},
+                          mx::Shape{buffer_KCD.shape(0), at + rows_TKD.shape(0), dim});
+}
+
+mx::array append_kv_bytes(const mx::array& buffer_KCB, const mx::array& rows_TKD, int at,
+                          int group_size) {
+  const int bytes = rows_TKD.ndim() == 3 ? kv_row_bytes(rows_TKD.shape(2), group_size) : 0;
+  if (!on_cpu() || buffer_KCB.dtype() != mx::uint8) {
+    fail(ErrorKind::kUnsupported, "[append_kv_bytes] expected a uint8 buffer on the CPU but got {}",
+         dtype_text(buffer_KCB));
   }
-  return mx::array(buffer_KCD.shape(), buffer_KCD.dtype(), std::make_shared<AppendRows>(stream, at),
-                   {buffer_KCD, rows});
+  check_rows("append_kv_bytes", buffer_KCB, rows_TKD, at, bytes);
+  return append(buffer_KCB, rows_TKD, at, group_size);
 }
 
 }  // namespace fovea::kernels

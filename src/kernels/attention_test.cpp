@@ -376,7 +376,7 @@ TEST(Attention, RefusesWhatDoesNotFit) {
   EXPECT_ERROR(causal(q, k, k, 0, options), ErrorKind::kInvalidData, "sinks [4] but got [2]");
   options.sinks = {};
   options.spans = {{2, 5}};
-  EXPECT_ERROR(causal(q, k, k, 0, options), ErrorKind::kInvalidData, "within 4 keys");
+  EXPECT_ERROR(causal(q, k, k, 0, options), ErrorKind::kInvalidData, "cut at key 4 but got [2, 5)");
   options.spans = {{1, 3}, {2, 4}};
   EXPECT_ERROR(causal(q, k, k, 0, options), ErrorKind::kInvalidData, "[2, 4) behind 3");
   EXPECT_ERROR(causal(q, k, k, 1, kPlain), ErrorKind::kInvalidData, "room for 5 keys");

@@ -107,6 +107,7 @@ Elements<T>::Elements(const mx::array& a) {
 }
 template class Elements<float>;
 template class Elements<uint16_t>;
+template class Elements<uint8_t>;
 
 std::string shape_text(const mx::array& a) {
   return fmt::format("[{}]", fmt::join(a.shape().begin(), a.shape().end(), ", "));

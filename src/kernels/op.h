@@ -36,7 +36,8 @@ struct Op {
 mx::array make_op(Op op, const Arrays& inputs);
 
 // A row-major view of an evaluated array whose elements are laid out as T (float for float32,
-// uint16_t for the bits of bfloat16): the array's own memory when it is laid out so, else a copy.
+// uint16_t for the bits of bfloat16, uint8_t for uint8): the array's own memory when it is laid out
+// so, else a copy.
 template <class T>
 class Elements {
  public:

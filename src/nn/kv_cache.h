@@ -4,9 +4,12 @@
 // Shapes: T rows of the step (all sequences packed), H query heads, K key/value heads, D head size.
 #pragma once
 
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "core/prompt.h"
+#include "kernels/attention.h"
 #include "mlx/array.h"
 
 namespace fovea::nn {
@@ -31,6 +34,9 @@ struct AttentionSpec {
   // What keys and values are kept in: float32 for weights in float32 and under Numerics::kFloat32,
   // else bfloat16.
   mx::Dtype kv_dtype = mx::float32;
+  int chunk = 0;                        // see kernels/attention.h, as the next one
+  std::optional<mx::array> sinks = {};  // [H]
+  bool bidirectional_spans = false;     // the segments' spans count in this layer
 };
 
 class KvCache {

@@ -105,13 +105,15 @@ struct Answer {
   std::vector<int32_t> tokens;
 };
 
-Answer run_case(const Case& c, int prefill_step_size) {
+Answer run_case(const Case& c, int prefill_step_size, int kv_bits = 0) {
   const Checkpoint checkpoint = open_checkpoint(c.checkpoint.string());
   const processors::Processor processor(checkpoint);
   Answer run;
   run.prompt = processor.process(read_request(c.folder));
   generate::EngineOptions options;
   options.prefill_step_size = prefill_step_size;
+  options.kv_bits = kv_bits;
+  options.quantized_kv_start = 0;
   options.stage_sink = [&](const std::string& name, const mx::array& value) {
     mx::array copy = mx::contiguous(value);
     mx::eval(copy);
@@ -216,6 +218,15 @@ TEST_P(Parity, ChunkedPrefillGivesTheSameBits) {
     EXPECT_EQ(std::memcmp(other.data(), logits.data(), logits.size() * sizeof(float)), 0)
         << "prefill step " << step;
     EXPECT_EQ(chunked.tokens, whole.tokens) << "prefill step " << step;
+  }
+}
+
+// Keys and values in 8 bits change no greedy token of these cases, nor does the cut of the prompt.
+TEST_P(Parity, KeysInEightBitsGiveTheSameTokens) {
+  const auto greedy = floats_of(read_stages(given().folder).at("greedy"));
+  for (const int step : {2048, 3}) {
+    const Answer run = run_case(given(), step, 8);
+    EXPECT_EQ(std::vector<float>(run.tokens.begin(), run.tokens.end()), greedy) << step;
   }
 }
 

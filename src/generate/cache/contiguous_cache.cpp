@@ -4,7 +4,7 @@
 #include <cassert>
 
 #include "kernels/append_rows.h"
-#include "kernels/attention.h"
+#include "kernels/kv_bytes.h"
 #include "mlx/ops.h"
 
 namespace fovea::generate {
@@ -20,11 +20,6 @@ mx::array rows_of(const mx::array& x, int begin, int end) {
 
 mx::array keys_of(const mx::array& x_KCD, int begin, int end) {
   return mx::slice(x_KCD, {0, begin, 0}, {x_KCD.shape(0), end, x_KCD.shape(2)});
-}
-
-// Room for more keys beside rows [T, K, D].
-mx::array empty_keys(const mx::array& rows_TKD, int keys, mx::Dtype dtype) {
-  return mx::zeros({rows_TKD.shape(1), keys, rows_TKD.shape(2)}, dtype);
 }
 
 }  // namespace
@@ -55,29 +50,62 @@ int ContiguousCache::kept_length(int length) const {
   return std::min(length, std::max(1, options_.max_kv_size - 1));
 }
 
+// Room for more keys beside rows [T, K, D].
+mx::array ContiguousCache::empty_keys(const mx::array& rows_TKD, int keys, mx::Dtype dtype) const {
+  const int dim = rows_TKD.shape(2);
+  const bool bytes = dtype == mx::uint8;
+  const int size = bytes ? kernels::kv_row_bytes(dim, options_.kv_group_size) : dim;
+  return mx::zeros({rows_TKD.shape(1), keys, size}, dtype);
+}
+
+mx::array ContiguousCache::append(const mx::array& buffer, const mx::array& rows_TKD,
+                                  int at) const {
+  if (buffer.dtype() != mx::uint8) return kernels::append_rows(buffer, rows_TKD, at);
+  return kernels::append_kv_bytes(buffer, rows_TKD, at, options_.kv_group_size);
+}
+
+// The buffer in another dtype: 8 bits that begin later.
+mx::array ContiguousCache::in_dtype(const mx::array& buffer, int length, mx::Dtype dtype) const {
+  if (buffer.dtype() == dtype) return buffer;
+  const auto rows_TKD = mx::transpose(keys_of(buffer, 0, length), {1, 0, 2});
+  return append(empty_keys(rows_TKD, buffer.shape(1), dtype), rows_TKD, 0);
+}
+
 // The buffer after `rows` were added to its first `length` keys, of which the middle may go first.
-mx::array ContiguousCache::extend(const mx::array* buffer_KCD, int length,
-                                  const mx::array& rows_TKD, mx::Dtype dtype) const {
+mx::array ContiguousCache::extend(const mx::array* buffer, int length, const mx::array& rows_TKD,
+                                  mx::Dtype dtype) const {
   const int count = rows_TKD.shape(0);
-  if (!buffer_KCD) {
-    const auto empty_KCD = empty_keys(rows_TKD, std::max(kCapacityMin, count), dtype);
-    return kernels::append_rows(empty_KCD, rows_TKD, 0);
+  if (!buffer) {
+    return append(empty_keys(rows_TKD, std::max(kCapacityMin, count), dtype), rows_TKD, 0);
   }
+  const auto old = in_dtype(*buffer, length, dtype);
   const int kept = kept_length(length);
   if (kept < length) {
     const int first = std::min(kRowsKeptFirst, kept);
-    const auto shrunk_KCD = mx::concatenate(
-        {keys_of(*buffer_KCD, 0, first), keys_of(*buffer_KCD, length - (kept - first), length),
-         empty_keys(rows_TKD, count, dtype)},
-        1);
-    return kernels::append_rows(shrunk_KCD, rows_TKD, kept);
+    const auto shrunk =
+        mx::concatenate({keys_of(old, 0, first), keys_of(old, length - (kept - first), length),
+                         empty_keys(rows_TKD, count, dtype)},
+                        1);
+    return append(shrunk, rows_TKD, kept);
   }
-  const int capacity = buffer_KCD->shape(1);
-  if (length + count <= capacity) return kernels::append_rows(*buffer_KCD, rows_TKD, length);
+  const int capacity = old.shape(1);
+  if (length + count <= capacity) return append(old, rows_TKD, length);
   const int more = std::max(2 * capacity, length + count) - length;
-  const auto grown_KCD =
-      mx::concatenate({keys_of(*buffer_KCD, 0, length), empty_keys(rows_TKD, more, dtype)}, 1);
-  return kernels::append_rows(grown_KCD, rows_TKD, length);
+  const auto grown =
+      mx::concatenate({keys_of(old, 0, length), empty_keys(rows_TKD, more, dtype)}, 1);
+  return append(grown, rows_TKD, length);
+}
+
+kernels::AttentionOptions ContiguousCache::attention_options(const nn::AttentionSpec& spec,
+                                                             const nn::Segment& segment) const {
+  kernels::AttentionOptions options{spec.scale, spec.window, spec.softcap, segment.decode};
+  options.chunk = spec.chunk;
+  if (spec.bidirectional_spans) options.spans = segment.spans;
+  options.sinks = spec.sinks;
+  options.kv_group_size = options_.kv_group_size;
+  options.products =
+      spec.kv_dtype == mx::float32 ? kernels::Products::kFloat32 : kernels::Products::kBFloat16;
+  return options;
 }
 
 mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::array& k_TKD,
@@ -93,12 +121,15 @@ mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::a
     const auto k = rows_of(k_TKD, segment.begin, end);
     const auto v = rows_of(v_TKD, segment.begin, end);
     const Layer* old = fresh ? nullptr : &sequence.layers[index];
-    Layer next{extend(old ? &old->k_KCD : nullptr, sequence.length, k, spec.kv_dtype),
-               extend(old ? &old->v_KCD : nullptr, sequence.length, v, spec.kv_dtype)};
+    const bool bytes = (old && old->k_KCD.dtype() == mx::uint8) ||
+                       (options_.kv_bits == 8 && sequence.length >= options_.quantized_kv_start);
+    const auto dtype = bytes ? mx::uint8 : spec.kv_dtype;
+    Layer next{extend(old ? &old->k_KCD : nullptr, sequence.length, k, dtype),
+               extend(old ? &old->v_KCD : nullptr, sequence.length, v, dtype)};
     const int past = kept_length(sequence.length);
-    outputs.push_back(
-        kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_KCD, next.v_KCD, past,
-                                  {spec.scale, spec.window, spec.softcap, segment.decode}));
+    outputs.push_back(kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_KCD,
+                                                next.v_KCD, past,
+                                                attention_options(spec, segment)));
     if (fresh) {
       sequence.layers.push_back(std::move(next));
     } else {

@@ -1,10 +1,12 @@
 // Keys and values of each sequence in one growing buffer per layer, [K, C, D] so that the keys of a
-// head lie together, in the dtype that the layer's AttentionSpec asks for. Engine thread only.
+// head lie together, in the dtype that the layer's AttentionSpec asks for, or in 8 bits. Engine
+// thread only.
 #pragma once
 
 #include <map>
 #include <vector>
 
+#include "kernels/attention.h"
 #include "nn/kv_cache.h"
 
 namespace fovea::generate {
@@ -19,6 +21,12 @@ class ContiguousCache : public nn::KvCache {
     // positions that they were given. A chunk sees max_kv_size - 1 older rows, as the reference's
     // rotating cache gives it.
     int max_kv_size = 0;
+    // 8 keeps keys and values in 8 bits, by groups of so many elements (kernels/kv_bytes.h), from
+    // the step on that begins with so many rows; 0 keeps what the layer asks for. From row 0 on, a
+    // row does not depend on how its prompt was cut.
+    int kv_bits = 0;
+    int kv_group_size = 64;
+    int quantized_kv_start = 0;
   };
 
   explicit ContiguousCache(const Options& options) : options_(options) {}
@@ -47,8 +55,13 @@ class ContiguousCache : public nn::KvCache {
     int length = 0;
   };
 
+  kernels::AttentionOptions attention_options(const nn::AttentionSpec& spec,
+                                              const nn::Segment& segment) const;
   int kept_length(int length) const;
-  mx::array extend(const mx::array* buffer_KCD, int length, const mx::array& rows_TKD,
+  mx::array empty_keys(const mx::array& rows_TKD, int keys, mx::Dtype dtype) const;
+  mx::array append(const mx::array& buffer, const mx::array& rows_TKD, int at) const;
+  mx::array in_dtype(const mx::array& buffer, int length, mx::Dtype dtype) const;
+  mx::array extend(const mx::array* buffer, int length, const mx::array& rows_TKD,
                    mx::Dtype dtype) const;
 
   Options options_;

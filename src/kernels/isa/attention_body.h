@@ -275,6 +275,7 @@ void attend_keys(const AttentionRows& a, const AttendScratch& s, int split, Soft
   const int first = std::max(split * kSplit, all.begin / kKeyBlock * kKeyBlock);
   if (a.kv_type == KvType::kF32) attend_blocks<FloatRow>(a, s, first, last, rows);
   if (a.kv_type == KvType::kBF16) attend_blocks<HalfRow>(a, s, first, last, rows);
+  if (a.kv_type == KvType::kBytes) attend_blocks<ByteRow>(a, s, first, last, rows);
   for (int t = 0; t < queries; ++t) {
     float* part = parts + t * part_floats(a.head_dim);
     std::copy(s.sums + t * s.columns, s.sums + (t + 1) * s.columns, part);

@@ -56,7 +56,6 @@ struct Tail {
 
 // A row of keys or values by the half of a chunk that begins at element `at`.
 struct FloatRow {
-  static constexpr bool kPaired = false;
   const float* p;
   FloatRow(const AttentionRows&, const std::byte* row) : p(reinterpret_cast<const float*>(row)) {}
   Vec16 half(int at, int h) const { return Vec16::load(p + at + h * kLanes16); }
@@ -67,7 +66,6 @@ struct FloatRow {
 
 // The even elements of a chunk, then the odd ones: each is a shift or a mask away.
 struct HalfRow {
-  static constexpr bool kPaired = true;
   const uint16_t* p;
   HalfRow(const AttentionRows&, const std::byte* row) : p(reinterpret_cast<const uint16_t*>(row)) {}
   Vec16 half(int at, int h) const { return h == 0 ? Vec16::evens(p + at) : Vec16::odds(p + at); }
@@ -75,6 +73,23 @@ struct HalfRow {
     const Tail tail(p + at, left);
     return h == 0 ? Vec16::evens(tail.elements) : Vec16::odds(tail.elements);
   }
+};
+
+// Codes with a scale and a bias of each group (kernels/kv_bytes.h); they come in whole chunks.
+struct ByteRow {
+  const uint8_t* codes;
+  const float* scales;
+  int group;
+  ByteRow(const AttentionRows& a, const std::byte* row)
+      : codes(reinterpret_cast<const uint8_t*>(row)),
+        scales(reinterpret_cast<const float*>(row + (a.head_dim + kChunk - 1) / kChunk * kChunk)),
+        group(a.kv_group) {}
+  Vec16 half(int at, int h) const {
+    const float* of_group = scales + at / group * 2;
+    return Vec16::fma(Vec16::load_bytes(codes + at + h * kLanes16), Vec16::set1(of_group[0]),
+                      Vec16::set1(of_group[1]));
+  }
+  Vec16 tail(int at, int h, int) const { return half(at, h); }
 };
 
 // One block of keys, and where the next one lies, to be fetched in the meantime; null for no next.
@@ -88,7 +103,11 @@ struct Block {
 };
 
 // Of keys, without their stride.
-int row_bytes(const AttentionRows& a) { return a.head_dim * (a.kv_type == KvType::kF32 ? 4 : 2); }
+int row_bytes(const AttentionRows& a) {
+  if (a.kv_type != KvType::kBytes) return a.head_dim * (a.kv_type == KvType::kF32 ? 4 : 2);
+  const int groups = (a.head_dim + a.kv_group - 1) / a.kv_group;
+  return (a.head_dim + kChunk - 1) / kChunk * kChunk + groups * 2 * static_cast<int>(sizeof(float));
+}
 
 // Inlined by force: g++ takes a call that only fetches for one that does nothing, and drops it.
 __attribute__((always_inline)) inline void fetch(const std::byte* block, int64_t offset,

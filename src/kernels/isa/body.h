@@ -6,12 +6,12 @@
 //   when they do not compare), round (to even), pow2 (2 to a whole number), lane_max, sum ((0+4) +
 //   (2+6)) + ((1+5) + (3+7)), sums (of 4 vectors), and from_bf16, from_f16 of one value;
 // `Vec16`, a type of 16 with zero to fma, the operators, max, round and pow2 of those, and
-//   load of bfloat16 too, evens(p) and odds(p): every second of 32 bfloat16; kRows, kChunks: how
-//   many rows by chunks of 32 elements a tile can keep in registers; fold(w) of 4 and finish(f,
-//   out) of 4 folded ones: their 16 sums; load_half(p, dtype, n) of n 16-bit floats and zeros;
-//   kPanelRows by kPanelVectors: the tile of prompt products that fits the registers; transpose
-//   and interleave: 16 by 16 and kPanelRows by 16 numbers turned; lane_max; and sum (lane i + lane
-//   i + 8, then as Vec has it);
+//   load of bfloat16 too, load_bytes (16 unsigned bytes), evens(p) and odds(p): every second of 32
+//   bfloat16; kRows, kChunks: how many rows by chunks of 32 elements a tile can keep in registers;
+//   fold(w) of 4 and finish(f, out) of 4 folded ones: their 16 sums; load_half(p, dtype, n) of n
+//   16-bit floats and zeros; kPanelRows by kPanelVectors: the tile of prompt products that fits the
+//   registers; transpose and interleave: 16 by 16 and kPanelRows by 16 numbers turned; lane_max;
+//   and sum (lane i + lane i + 8, then as Vec has it);
 // and the types that decode_body.h asks for.
 // Included inside an anonymous namespace, so that every variant has code of its own.
 
@@ -26,6 +26,8 @@
 #include "kernels/isa/attention_rows.h"
 
 #include "kernels/isa/attention_body.h"
+
+#include "kernels/isa/kv_bytes_body.h"
 
 // What the processor reaches at best: multiply-adds of registers, enough of them in flight.
 double fma_flops(size_t rounds, float* sink) {
@@ -56,6 +58,7 @@ constexpr Table make_table(std::string_view name) {
   table.attend = attend;
   table.attend_split = attend_split;
   table.merge_splits = merge_splits;
+  table.quantize_kv = quantize_kv;
   table.round_to_bf16 = round_to_bf16;
   table.rotate = rotate;
   table.swiglu = swiglu;

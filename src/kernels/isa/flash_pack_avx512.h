@@ -77,11 +77,19 @@ void pack_queries(const AttentionRows& a, const Flash& f) {
   }
 }
 
-Float float_of(KvType type) { return type == KvType::kF32 ? Float::kF32 : Float::kBF16; }
+// Elements [at, at + 32) of a row of keys or values as bfloat16; those behind its end are zeros, or
+// meet zeros of the queries.
+__m512i load_row(const AttentionRows& a, const std::byte* row, int at) {
+  if (a.kv_type == KvType::kBytes) {
+    const ByteRow bytes(a, row);
+    return round_pairs(bytes.half(at, 0).v, bytes.half(at, 1).v);
+  }
+  const Float dtype = a.kv_type == KvType::kF32 ? Float::kF32 : Float::kBF16;
+  return load_halves(row, dtype, at, a.head_dim);
+}
 
 // Keys [block, block + keys), zeros up to a whole strip.
 void pack_keys(const AttentionRows& a, const Flash& f, int block, int keys) {
-  const Float dtype = float_of(a.kv_type);
   const std::byte* first = key_row(a, block);
   for (int j = 0; j < (keys + kFlashStrip - 1) / kFlashStrip * kFlashStrip; j += kLanes16) {
     uint32_t* to = f.k + j / kFlashStrip * f.pairs * kFlashStrip + j % kFlashStrip;
@@ -89,8 +97,7 @@ void pack_keys(const AttentionRows& a, const Flash& f, int block, int keys) {
       __m512i rows[kLanes16];
       for (int i = 0; i < kLanes16; ++i) {
         const std::byte* key = first + (j + i) * a.k_stride;
-        rows[i] =
-            j + i < keys ? load_halves(key, dtype, 2 * p, a.head_dim) : _mm512_setzero_si512();
+        rows[i] = j + i < keys ? load_row(a, key, 2 * p) : _mm512_setzero_si512();
       }
       transpose(rows);
       for (int i = 0; i < kLanes16; ++i) _mm512_store_si512(to + (p + i) * kFlashStrip, rows[i]);
@@ -110,12 +117,11 @@ bool pack_values(const AttentionRows& a, const Flash& f, int block, int begin, i
   const __m512i low = halves(0);
   const __m512i high = halves(16);
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
-  const Float dtype = float_of(a.kv_type);
   const std::byte* first = value_row(a, block);
   uint32_t wild = 0;
   const auto load = [&](int j, int d) {
     if (j < begin || j >= end) return _mm512_setzero_si512();
-    const __m512i x = load_halves(first + j * a.v_stride, dtype, d, a.head_dim);
+    const __m512i x = load_row(a, first + j * a.v_stride, d);
     wild |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(x, exponent), exponent);
     return x;
   };

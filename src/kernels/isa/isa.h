@@ -40,7 +40,7 @@ struct WeightRows {
 };
 
 // What keys and values are stored as.
-enum class KvType { kF32, kBF16 };
+enum class KvType { kF32, kBF16, kBytes };
 
 // Keys [begin, end).
 struct KeyRange {
@@ -68,6 +68,7 @@ struct AttentionRows {
   int64_t k_offset = 0;  // bytes from the begin of a place to the first key of this head
   int64_t v_offset = 0;
   KvType kv_type = KvType::kF32;
+  int kv_group = 0;  // elements that share a scale, for kBytes (kernels/kv_bytes.h)
 
   const KeyRange* seen = nullptr;  // by each row
   float scale = 1;
@@ -153,6 +154,8 @@ struct Table {
   // The same with queries, keys, values and weights rounded to bfloat16, and bits of its own; null
   // where that is no faster. `scratch` has attend_bf16_floats(D) at a multiple of 64 bytes.
   void (*attend_bf16)(const AttentionRows& rows, float* scratch) = nullptr;
+  // A row of `dim` elements in 8 bits (kernels/kv_bytes.h).
+  void (*quantize_kv)(const float* x, int dim, int group, std::byte* row) = nullptr;
   // To bfloat16, the nearest, halves to even; NaN stays NaN.
   void (*round_to_bf16)(const float* x, size_t n, uint16_t* y) = nullptr;
   // Turns element i of each head with element i + r by the row's angle i; r <= head_dim / 2.

@@ -323,8 +323,19 @@ struct AttentionCase {
     for (size_t i = 0; i < mask.size(); i += 5) mask[i] = -INFINITY;
   }
 
+  // Of a row in 8 bits, in groups of 32.
+  int bytes() const { return (dim + 31) / 32 * (32 + 8); }
+
+  std::vector<std::byte> in_bytes(const Table& table, const std::vector<float>& values) const {
+    std::vector<std::byte> rows(static_cast<size_t>(kKeys) * bytes());
+    for (int j = 0; j < kKeys; ++j) {
+      table.quantize_kv(values.data() + j * dim, dim, 32, rows.data() + j * bytes());
+    }
+    return rows;
+  }
+
   std::vector<float> run(const Table& table, KvType type, const void* k, const void* v) const {
-    const int64_t stride = dim * (type == KvType::kF32 ? 4 : 2);
+    const int64_t stride = type == KvType::kBytes ? bytes() : dim * (type == KvType::kF32 ? 4 : 2);
     const auto places = [&](const void* rows) {
       const auto* first = static_cast<const std::byte*>(rows);
       return std::vector<const void*>{first, first + 2 * kPlaceKeys * stride,
@@ -347,6 +358,7 @@ struct AttentionCase {
     rows.place_keys = 2 * kPlaceKeys;
     rows.k_stride = rows.v_stride = stride;
     rows.kv_type = type;
+    rows.kv_group = 32;
     rows.seen = seen.data();
     rows.scale = 0.2f;
     rows.softcap = 3;
@@ -375,6 +387,12 @@ TEST(Isa, AttentionHasTheSameBits) {
       EXPECT_EQ(c.run(scalar(), KvType::kBF16, k_halves.data(), v_halves.data()),
                 c.run(*other, KvType::kBF16, k_halves.data(), v_halves.data()))
           << other->name << " bfloat16, head size " << d;
+      const auto k_bytes = c.in_bytes(scalar(), k);
+      const auto v_bytes = c.in_bytes(*other, v);
+      EXPECT_EQ(k_bytes, c.in_bytes(*other, k)) << other->name;
+      EXPECT_EQ(c.run(scalar(), KvType::kBytes, k_bytes.data(), v_bytes.data()),
+                c.run(*other, KvType::kBytes, k_bytes.data(), v_bytes.data()))
+          << other->name << " 8 bits, head size " << d;
     }
   }
 }

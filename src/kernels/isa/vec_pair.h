@@ -16,6 +16,9 @@ struct Vec16 {
     return {Vec::load(p), Vec::load_partial(p + kLanes, n - kLanes)};
   }
   static Vec16 load(const uint16_t* p) { return {Vec::load_bf16(p), Vec::load_bf16(p + kLanes)}; }
+  static Vec16 load_bytes(const uint8_t* p) {
+    return {Vec::load_bytes(p), Vec::load_bytes(p + kLanes)};
+  }
   static Vec16 evens(const uint16_t* p) { return {Vec::evens(p), Vec::evens(p + 16)}; }
   static Vec16 odds(const uint16_t* p) { return {Vec::odds(p), Vec::odds(p + 16)}; }
   void store(float* p) const {
