@@ -41,8 +41,8 @@ class HeadRows {
 };
 
 // A stretch in pieces for the threads: some rows of some of the heads that share a key head, as
-// many as the inner loop takes. Numbered from the last rows on: in a prompt, theirs are the longest
-// histories.
+// many as the inner loop takes. Those of a key head follow each other, since its keys stay in the
+// cache; the last rows of a head come first: in a prompt, theirs are the longest histories.
 class Pieces {
  public:
   // `whole` is the stretch's rows of all heads; its keys and values are those of the first head.
@@ -57,15 +57,15 @@ class Pieces {
         row_cut_(std::min(whole.rows, queries_max / group_cut_)),
         groups_((group_ + group_cut_ - 1) / group_cut_) {}
 
-  int count() const { return (whole_.rows + row_cut_ - 1) / row_cut_ * heads_.key * groups_; }
+  int count() const { return row_pieces() * heads_.key * groups_; }
 
   int queries() const { return row_cut_ * group_cut_; }  // of the largest
 
   isa::AttentionRows piece(int i) const {
     i = count() - 1 - i;
-    const int in_group = i % groups_ * group_cut_;
-    const int key_head = i / groups_ % heads_.key;
-    const int64_t row = i / groups_ / heads_.key * row_cut_;
+    const int64_t row = i % row_pieces() * row_cut_;
+    const int in_group = i / row_pieces() % groups_ * group_cut_;
+    const int key_head = i / row_pieces() / groups_;
     const int64_t head = int64_t{key_head} * group_ + in_group;
     isa::AttentionRows rows = whole_;
     rows.q += row * rows.q_stride + head * rows.q_head_stride;
@@ -81,6 +81,8 @@ class Pieces {
   }
 
  private:
+  int row_pieces() const { return (whole_.rows + row_cut_ - 1) / row_cut_; }
+
   Heads heads_;
   isa::AttentionRows whole_;
   int64_t k_head_bytes_;

@@ -60,7 +60,8 @@ struct FloatRow {
   FloatRow(const AttentionRows&, const std::byte* row) : p(reinterpret_cast<const float*>(row)) {}
   Vec16 half(int at, int h) const { return Vec16::load(p + at + h * kLanes16); }
   Vec16 tail(int at, int h, int left) const {
-    return Vec16::load(Tail(p + at, left).elements + h * kLanes16);
+    const int count = std::clamp(left - h * kLanes16, 0, kLanes16);
+    return count == 0 ? Vec16::zero() : Vec16::load_partial(p + at + h * kLanes16, count);
   }
 };
 
@@ -109,11 +110,13 @@ int row_bytes(const AttentionRows& a) {
   return (a.head_dim + kChunk - 1) / kChunk * kChunk + groups * 2 * static_cast<int>(sizeof(float));
 }
 
-// Inlined by force: g++ takes a call that only fetches for one that does nothing, and drops it.
+// To the first cache level for 3, the second for 2. Inlined by force: g++ takes a call that only
+// fetches for one that does nothing, and drops it.
+template <int kLevel = 3>
 __attribute__((always_inline)) inline void fetch(const std::byte* block, int64_t offset,
                                                  int bytes) {
   if (!block) return;
-  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(block + offset + i);
+  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(block + offset + i, 0, kLevel);
 }
 
 // What attend() keeps in its scratch, beside the state on its stack.

@@ -25,21 +25,28 @@ struct Seen {
   }
 };
 
-// 2^x with a relative error of 4e-6 and exactly 1 at 0; exactly 0 from -150 down. NaN stays.
+// 2^x for x <= 126 with a relative error of 1e-4, of which rounding to bfloat16 leaves nothing;
+// exactly 1 at 0, exactly 0 from -127 down, and NaN stays. Adding 1.5 * 2^23 rounds to a whole
+// number, whose low bits then go to the exponent.
 __m512 flash_exp2(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-200), x);
-  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 r = _mm512_sub_ps(x, n);
-  __m512 p = _mm512_set1_ps(0.009600396f);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.055916894f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.240237185f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.693121995f));
+  const __m512 magic = _mm512_set1_ps(12582912.0f);
+  x = _mm512_max_ps(_mm512_set1_ps(-127), x);
+  const __m512 n = _mm512_add_ps(x, magic);
+  const __m512 r = _mm512_sub_ps(x, _mm512_sub_ps(n, magic));
+  __m512 p = _mm512_set1_ps(0.05500893f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.24221097f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.6932829f));
   p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
-  return _mm512_scalef_ps(p, n);
+  const __m512i shift = _mm512_slli_epi32(_mm512_castps_si512(n), 23);
+  const __mmask16 numbers = _mm512_cmp_ps_mask(x, x, _CMP_ORD_Q);
+  const __m512i bits = _mm512_castps_si512(p);
+  return _mm512_castsi512_ps(_mm512_mask_add_epi32(bits, numbers, bits, shift));
 }
 
+// Scores in units of ln 2, since the queries are scaled so; `highest` of each query's rise with
+// them.
 template <int R>
-void flash_scores(const Flash& f, int query, const Seen<R>& seen) {
+void flash_scores(const Flash& f, int query, const Seen<R>& seen, __m512* highest) {
   constexpr int kColumns = kFlashStrip / kLanes16;
   for (int s = seen.lowest / kFlashStrip; s * kFlashStrip < seen.highest; ++s) {
     const uint32_t* q = f.q + query * f.pairs;
@@ -59,6 +66,9 @@ void flash_scores(const Flash& f, int query, const Seen<R>& seen) {
       for (int c = 0; c < kColumns; ++c) {
         _mm512_store_ps(to + r * kFlashKeys + c * kLanes16, sums[r][c]);
       }
+      const __m512 low = _mm512_max_ps(sums[r][0], sums[r][1]);
+      const __m512 high = _mm512_max_ps(sums[r][2], sums[r][3]);
+      highest[r] = _mm512_max_ps(highest[r], _mm512_max_ps(low, high));
     }
   }
 }
@@ -70,37 +80,46 @@ __mmask16 lanes_between(int at, int begin, int end) {
   return static_cast<__mmask16>(((1u << high) - 1) & ~((1u << low) - 1));
 }
 
-// Scaled scores in units of ln 2, -inf where a query does not see the key; `peaks` rise with them.
+// Caps one query's scores, adds its mask and hides what it does not see; the highest of what stays.
+__m512 flash_limit(const AttentionRows& a, float* s, const float* mask, KeyRange seen, int begin,
+                   int end) {
+  const __m512 unseen = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+  const __m512 cap = _mm512_set1_ps(a.softcap * kLog2E);
+  const __m512 twice = _mm512_set1_ps(a.softcap > 0 ? 2 / a.softcap : 0);
+  const __m512 one = _mm512_set1_ps(1);
+  __m512 highest = unseen;
+  for (int j = begin; j < end; j += kLanes16) {
+    const __mmask16 lanes = lanes_between(j, seen.begin, seen.end);
+    __m512 x = _mm512_load_ps(s + j);
+    if (a.softcap > 0) {  // cap * tanh(y), tanh(y) = 1 - 2 / (1 + e^2y)
+      const __m512 y = _mm512_min_ps(_mm512_set1_ps(126), _mm512_mul_ps(x, twice));
+      const __m512 e = _mm512_add_ps(flash_exp2(y), one);
+      x = _mm512_mul_ps(cap, _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2), e)));
+    }
+    if (mask) {
+      const __m512 added = _mm512_maskz_loadu_ps(lanes, mask + j);
+      x = _mm512_fmadd_ps(added, _mm512_set1_ps(kLog2E), x);
+    }
+    x = _mm512_mask_mov_ps(unseen, lanes, x);
+    highest = _mm512_max_ps(highest, x);
+    _mm512_store_ps(s + j, x);
+  }
+  return highest;
+}
+
+// The peaks of the queries with this block's scores.
 template <int R>
 void flash_peaks(const AttentionRows& a, const Flash& f, const Seen<R>& seen, int query, int block,
-                 float* peaks) {
-  const __m512 unseen = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
-  const __m512 scale =
-      _mm512_set1_ps(a.softcap > 0 ? 2 * kLog2E / a.softcap * a.scale : kLog2E * a.scale);
-  const __m512 cap = _mm512_set1_ps(a.softcap * kLog2E);
-  const __m512 one = _mm512_set1_ps(1);
+                 __m512* highest, float* peaks) {
+  const bool limited = a.softcap > 0 || a.mask || seen.ragged;
   for (int r = 0; r < R; ++r) {
-    float* s = f.scores + r * kFlashKeys;
-    const float* mask = mask_at(a, query + r);
-    __m512 peak = unseen;
-    for (int j = seen.lowest / 32 * 32; j < (seen.highest + 31) / 32 * 32; j += kLanes16) {
-      __m512 x = _mm512_mul_ps(_mm512_load_ps(s + j), scale);
-      if (a.softcap > 0) {  // cap * tanh(y), tanh(y) = 1 - 2 / (1 + e^2y)
-        const __m512 e = _mm512_add_ps(flash_exp2(x), one);
-        x = _mm512_mul_ps(cap, _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2), e)));
-      }
-      if (mask) {
-        const __mmask16 lanes = lanes_between(j, seen.begin[r], seen.end[r]);
-        const __m512 added = _mm512_maskz_loadu_ps(lanes, mask + block + j);
-        x = _mm512_fmadd_ps(added, _mm512_set1_ps(kLog2E), x);
-      }
-      if (seen.ragged) {
-        x = _mm512_mask_mov_ps(unseen, lanes_between(j, seen.begin[r], seen.end[r]), x);
-      }
-      peak = _mm512_max_ps(peak, x);
-      _mm512_store_ps(s + j, x);
+    if (limited) {
+      const float* mask = mask_at(a, query + r);
+      highest[r] = flash_limit(a, f.scores + r * kFlashKeys, mask ? mask + block : nullptr,
+                               {seen.begin[r], seen.end[r]}, seen.lowest / 32 * 32,
+                               (seen.highest + 31) / 32 * 32);
     }
-    peaks[r] = std::max(peaks[r], _mm512_reduce_max_ps(peak));
+    peaks[r] = std::max(peaks[r], _mm512_reduce_max_ps(highest[r]));
   }
 }
 
@@ -180,13 +199,31 @@ void flash_tile(const AttentionRows& a, const Flash& f, int query, int block, in
   alignas(64) float peaks[kLanes16] = {};
   alignas(64) float shrink[kLanes16];
   std::copy(f.peaks + query, f.peaks + query + R, peaks);
-  flash_scores<R>(f, query, seen);
-  flash_peaks<R>(a, f, seen, query, block, peaks);
+  __m512 highest[R];
+  std::fill(highest, highest + R, _mm512_set1_ps(-std::numeric_limits<float>::infinity()));
+  flash_scores<R>(f, query, seen, highest);
+  flash_peaks<R>(a, f, seen, query, block, highest, peaks);
   flash_weights<R>(f, query, seen, peaks, shrink);
   flash_values<R>(f, query, seen, shrink);
 }
 
-void flash_block(const AttentionRows& a, const Flash& f, int block, int keys) {
+// Asks for a part of the keys and values after this block: rows of a head may lie far apart.
+void flash_fetch(const AttentionRows& a, int block, int last, int part, int parts) {
+  const int first = block + kFlashKeys;
+  const int keys = std::min(kFlashKeys, last - first);
+  if (keys <= 0) return;
+  const std::byte* k = key_row(a, first);
+  const std::byte* v = value_row(a, first);
+  const int bytes = row_bytes(a);
+  for (int j = keys * part / parts; j < keys * (part + 1) / parts; ++j) {
+    fetch<2>(k, j * a.k_stride, bytes);
+    fetch<2>(v, j * a.v_stride, bytes);
+  }
+}
+
+// Keys from `block` on, of those up to `last`.
+void flash_block(const AttentionRows& a, const Flash& f, int block, int last) {
+  const int keys = std::min(kFlashKeys, last - block);
   pack_keys(a, f, block, keys);
   if (!pack_values(a, f, block, 0, keys, keys)) {
     for (int t = 0; t < f.queries; ++t) {
@@ -196,10 +233,12 @@ void flash_block(const AttentionRows& a, const Flash& f, int block, int keys) {
     }
     return;
   }
-  int t = 0;
-  for (; t + kFlashTile <= f.queries; t += kFlashTile) {
-    flash_tile<kFlashTile>(a, f, t, block, keys);
+  const int tiles = f.queries / kFlashTile;
+  for (int i = 0; i < tiles; ++i) {
+    flash_fetch(a, block, last, i, tiles);
+    flash_tile<kFlashTile>(a, f, i * kFlashTile, block, keys);
   }
+  int t = tiles * kFlashTile;
   for (; t + 3 <= f.queries; t += 3) flash_tile<3>(a, f, t, block, keys);
   for (; t < f.queries; ++t) flash_tile<1>(a, f, t, block, keys);
 }
@@ -220,7 +259,7 @@ void attend_bf16(const AttentionRows& a, float* scratch) {
   std::fill(f.out, f.out + f.queries * f.columns, 0.0f);
   const auto [first, last] = keys_of_all(a);
   for (int block = first / kFlashKeys * kFlashKeys; block < last; block += kFlashKeys) {
-    flash_block(a, f, block, std::min(kFlashKeys, last - block));
+    flash_block(a, f, block, last);
   }
   for (int t = 0; t < f.queries; ++t) write_flash(a, f, t);
 }

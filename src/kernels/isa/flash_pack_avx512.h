@@ -68,11 +68,17 @@ void transpose(__m512i* r) {
   std::copy(t, t + 16, r);
 }
 
+// Scaled, so that scores come out in units of ln 2.
 void pack_queries(const AttentionRows& a, const Flash& f) {
+  const __m512 scale = _mm512_set1_ps(a.scale * kLog2E);
   for (int t = 0; t < f.queries; ++t) {
     const float* q = query_at(a, t);
     for (int p = 0; p < f.pairs; p += kLanes16) {
-      _mm512_store_si512(f.q + t * f.pairs + p, load_halves(q, Float::kF32, 2 * p, a.head_dim));
+      const auto load = [&](int at) {
+        const int left = std::clamp(a.head_dim - at, 0, kLanes16);
+        return _mm512_mul_ps(_mm512_maskz_loadu_ps(Vec16::mask(left), q + at), scale);
+      };
+      _mm512_store_si512(f.q + t * f.pairs + p, round_pairs(load(2 * p), load(2 * p + kLanes16)));
     }
   }
 }

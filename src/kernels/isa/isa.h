@@ -176,7 +176,7 @@ inline constexpr int kLanes16 = 16;
 
 // Queries that go through the keys together, so that a block of keys is read and unpacked once.
 inline constexpr int kQueries = 24;
-inline constexpr int kFlashQueries = 192;
+inline constexpr int kFlashQueries = 384;
 inline constexpr int kKeyBlock = 64;
 inline constexpr int kPlaceKeys = 128;
 inline constexpr int kSplit = 256;  // keys after which the exact sums begin anew
