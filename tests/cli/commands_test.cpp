@@ -172,6 +172,19 @@ TEST(Generate, ReadsPromptsInIntegersWhenAsked) {
               HasSubstr("[--prefill] expected one of bfloat16, int8 but got 'int7'"));
 }
 
+TEST(Generate, KeepsKeysInEightBitsWhenAsked) {
+  const auto ids = [](const std::vector<std::string>& more) {
+    std::vector<std::string> flags = {"--image", picture(), "--kv-bits", "8"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    return answer_of(flags)["token_ids"].dump();
+  };
+  const std::string whole = ids({"--quantized-kv-start", "0"});
+  EXPECT_EQ(ids({"--quantized-kv-start", "0", "--prefill-step-size", "3"}), whole);
+  EXPECT_EQ(ids({}), answer_of({"--image", picture()})["token_ids"].dump()) << "before row 5000";
+  const Outcome four = fovea({"generate", "--prompt", "Hi", "--kv-bits", "4"});
+  EXPECT_NE(four.err.find("[--kv-bits] expected one of 0, 8 but got 4"), std::string::npos);
+}
+
 TEST(Generate, UsesTheEmbeddedModelWithoutAnother) {
   const Outcome outcome = fovea({"generate", "--prompt", "Hi", "--max-tokens", "1", "--json"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
