@@ -106,30 +106,33 @@ TEST(ContiguousCache, ChangesToEightBitsLaterAndStaysThere) {
   }
 }
 
-// What families ask of a layer arrives at the kernel.
+// What families ask of a layer arrives at the kernel; spans are counted from the segment's first
+// row.
 TEST(ContiguousCache, HandsOnSpansChunksAndSinks) {
   const auto x = random(30, 9);
   const auto by_head = mx::transpose(x, {1, 0, 2});
-  nn::Segment segment{0, 0, 30};
-  segment.spans = {{3, 9}};
   nn::AttentionSpec spec{0.3f, 0, 0};
-  spec.bidirectional_spans = true;
   spec.chunk = 16;
   spec.sinks = mx::array({0.5f, -1.0f});
-  ContiguousCache cache({1, 0});
-  segment.sequence = cache.add_sequence();
-  const auto out = cache.attend(0, x, x, x, {&segment, 1}, spec);
+  const auto later_rows = [&](std::span<const TokenRun> spans) {
+    ContiguousCache cache({1, 0});
+    nn::Segment segment{cache.add_sequence(), 0, 4};
+    const auto first = rows(x, 0, 4);
+    cache.attend(0, first, first, first, {&segment, 1}, spec);
+    segment.count = 26;
+    segment.spans = spans;
+    const auto later = rows(x, 4, 30);
+    return cache.attend(0, later, later, later, {&segment, 1}, spec);
+  };
+  const TokenRun span{3, 6};
+  const auto out = later_rows({&span, 1});
   kernels::AttentionOptions options{0.3f, 0, 0};
-  options.spans = segment.spans;
+  options.spans = {{7, 13}};
   options.chunk = 16;
   options.sinks = spec.sinks;
-  const auto expected = kernels::causal_attention(x, by_head, by_head, 0, options);
+  const auto expected = kernels::causal_attention(rows(x, 4, 30), by_head, by_head, 4, options);
   EXPECT_TRUE(mx::array_equal(out, expected).item<bool>());
-  spec.bidirectional_spans = false;
-  ContiguousCache other({1, 0});
-  segment.sequence = other.add_sequence();
-  const auto without = other.attend(0, x, x, x, {&segment, 1}, spec);
-  EXPECT_FALSE(mx::array_equal(out, without).item<bool>());
+  EXPECT_FALSE(mx::array_equal(out, later_rows({})).item<bool>());
 }
 
 TEST(ContiguousCache, SequencesDoNotMix) {

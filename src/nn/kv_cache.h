@@ -36,7 +36,6 @@ struct AttentionSpec {
   mx::Dtype kv_dtype = mx::float32;
   int chunk = 0;                        // see kernels/attention.h, as the next one
   std::optional<mx::array> sinks = {};  // [H]
-  bool bidirectional_spans = false;     // the segments' spans count in this layer
 };
 
 class KvCache {

@@ -24,8 +24,9 @@ mx::array keys_of(const mx::array& x_KCD, int begin, int end) {
 
 }  // namespace
 
-int ContiguousCache::add_sequence() {
-  sequences_.emplace(next_sequence_, Sequence{});
+int ContiguousCache::add_sequence(int expected_rows) {
+  const int most = options_.max_kv_size > 0 ? options_.max_kv_size : expected_rows;
+  sequences_.emplace(next_sequence_, Sequence{{}, 0, std::min(expected_rows, most)});
   return next_sequence_++;
 }
 
@@ -71,12 +72,15 @@ mx::array ContiguousCache::in_dtype(const mx::array& buffer, int length, mx::Dty
   return append(empty_keys(rows_TKD, buffer.shape(1), dtype), rows_TKD, 0);
 }
 
-// The buffer after `rows` were added to its first `length` keys, of which the middle may go first.
-mx::array ContiguousCache::extend(const mx::array* buffer, int length, const mx::array& rows_TKD,
-                                  mx::Dtype dtype) const {
+// The buffer after `rows` were added to the keys that the sequence has, of which the middle may go
+// first.
+mx::array ContiguousCache::extend(const mx::array* buffer, const Sequence& sequence,
+                                  const mx::array& rows_TKD, mx::Dtype dtype) const {
   const int count = rows_TKD.shape(0);
+  const int length = sequence.length;
   if (!buffer) {
-    return append(empty_keys(rows_TKD, std::max(kCapacityMin, count), dtype), rows_TKD, 0);
+    const int capacity = std::max({kCapacityMin, count, sequence.expected_rows});
+    return append(empty_keys(rows_TKD, capacity, dtype), rows_TKD, 0);
   }
   const auto old = in_dtype(*buffer, length, dtype);
   const int kept = kept_length(length);
@@ -88,19 +92,21 @@ mx::array ContiguousCache::extend(const mx::array* buffer, int length, const mx:
                         1);
     return append(shrunk, rows_TKD, kept);
   }
-  const int capacity = old.shape(1);
-  if (length + count <= capacity) return append(old, rows_TKD, length);
-  const int more = std::max(2 * capacity, length + count) - length;
+  if (length + count <= old.shape(1)) return append(old, rows_TKD, length);
+  const int more = count + std::max(kCapacityMin, length / 4);
   const auto grown =
       mx::concatenate({keys_of(old, 0, length), empty_keys(rows_TKD, more, dtype)}, 1);
   return append(grown, rows_TKD, length);
 }
 
 kernels::AttentionOptions ContiguousCache::attention_options(const nn::AttentionSpec& spec,
-                                                             const nn::Segment& segment) const {
+                                                             const nn::Segment& segment,
+                                                             int past) const {
   kernels::AttentionOptions options{spec.scale, spec.window, spec.softcap, segment.decode};
   options.chunk = spec.chunk;
-  if (spec.bidirectional_spans) options.spans = segment.spans;
+  for (const auto& [begin, count] : segment.spans) {
+    options.spans.push_back({past + begin, past + begin + count});
+  }
   options.sinks = spec.sinks;
   options.kv_group_size = options_.kv_group_size;
   options.products =
@@ -124,12 +130,12 @@ mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::a
     const bool bytes = (old && old->k_KCD.dtype() == mx::uint8) ||
                        (options_.kv_bits == 8 && sequence.length >= options_.quantized_kv_start);
     const auto dtype = bytes ? mx::uint8 : spec.kv_dtype;
-    Layer next{extend(old ? &old->k_KCD : nullptr, sequence.length, k, dtype),
-               extend(old ? &old->v_KCD : nullptr, sequence.length, v, dtype)};
+    Layer next{extend(old ? &old->k_KCD : nullptr, sequence, k, dtype),
+               extend(old ? &old->v_KCD : nullptr, sequence, v, dtype)};
     const int past = kept_length(sequence.length);
     outputs.push_back(kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_KCD,
                                                 next.v_KCD, past,
-                                                attention_options(spec, segment)));
+                                                attention_options(spec, segment, past)));
     if (fresh) {
       sequence.layers.push_back(std::move(next));
     } else {

@@ -31,7 +31,8 @@ class ContiguousCache : public nn::KvCache {
 
   explicit ContiguousCache(const Options& options) : options_(options) {}
 
-  int add_sequence();
+  // `expected_rows` are made room for at once.
+  int add_sequence(int expected_rows = 0);
   void remove_sequence(int sequence);
 
   // Rows that the sequence holds.
@@ -53,15 +54,16 @@ class ContiguousCache : public nn::KvCache {
   struct Sequence {
     std::vector<Layer> layers;
     int length = 0;
+    int expected_rows = 0;
   };
 
   kernels::AttentionOptions attention_options(const nn::AttentionSpec& spec,
-                                              const nn::Segment& segment) const;
+                                              const nn::Segment& segment, int past) const;
   int kept_length(int length) const;
   mx::array empty_keys(const mx::array& rows_TKD, int keys, mx::Dtype dtype) const;
   mx::array append(const mx::array& buffer, const mx::array& rows_TKD, int at) const;
   mx::array in_dtype(const mx::array& buffer, int length, mx::Dtype dtype) const;
-  mx::array extend(const mx::array* buffer, int length, const mx::array& rows_TKD,
+  mx::array extend(const mx::array* buffer, const Sequence& sequence, const mx::array& rows_TKD,
                    mx::Dtype dtype) const;
 
   Options options_;
