@@ -43,7 +43,7 @@ constexpr Shape kShapes[] = {
 class RandomWeights : public nn::PathVisitor {
  public:
   void quantizable(nn::QuantizableWeight& weight) override {
-    weight.set_affine({64, 4}, module_name());
+    weight.set_quantization({64, 4}, module_name());
   }
   void parameter(const std::string& name, mx::array& value) override {
     if (value.dtype() == mx::uint32) {

@@ -78,21 +78,6 @@ void bench_quantized(const bench::Limits& limits, int m, int k, int n, int bits)
                });
 }
 
-// Values that are floats.
-void bench_float_mode(const bench::Limits& limits, int m, int k, int n, QuantizationMode mode,
-                      bool decode) {
-  const auto q = standard_quantization(mode);
-  auto parts = mx::quantize(random({n, k}), q.group_size, q.bits, to_string(mode));
-  mx::eval(parts);
-  const Weight weight{.values = parts[0], .quantization = q, .scales = parts[1]};
-  bench_rows(limits, fmt::format("linear {}", to_string(mode)), m, k, parts[0],
-             parts[0].nbytes() + parts[1].nbytes(), decode,
-             [&](const mx::array& x) { return linear(x, weight); });
-}
-
-constexpr QuantizationMode kFloatModes[] = {QuantizationMode::kMxfp4, QuantizationMode::kNvfp4,
-                                            QuantizationMode::kMxfp8};
-
 // 4-bit weights that prompts meet once more as int8, against what VNNI would reach at best: twice
 // the operations of bfloat16.
 void bench_int8(const bench::Limits& limits, int m, int k, int n) {
@@ -213,6 +198,13 @@ void bench_decode(const bench::Limits& limits, const std::string& name, int m, i
         s * 1e3 / layers, double(bytes) * layers / s / 1e9, "gbytes_per_s", limits.read_gbytes);
 }
 
+void bench_decode_quantized(const bench::Limits& limits, int m, int k, int n, int bits) {
+  bench_decode(limits, fmt::format("quantized_matmul {} bits", bits), m, k, quantized(n, k, bits),
+               [bits](const auto& x, const auto& w) {
+                 return quantized_matmul(x, w[0], w[1], w[2], {64, bits}, std::nullopt);
+               });
+}
+
 // From one row to a batch.
 void bench_decode_product(const bench::Limits& limits, int k, int n) {
   for (const int m : {1, 2, 4, 8, 16}) {
@@ -222,20 +214,25 @@ void bench_decode_product(const bench::Limits& limits, int k, int n) {
         return matmul(x, in[0], std::nullopt);
       });
     }
-    for (const int bits : {4, 8}) {
-      bench_decode(limits, fmt::format("quantized_matmul {} bits", bits), m, k,
-                   quantized(n, k, bits), [bits](const auto& x, const auto& w) {
-                     return quantized_matmul(x, w[0], w[1], w[2], {64, bits}, std::nullopt);
-                   });
-    }
+    for (const int bits : {4, 8}) bench_decode_quantized(limits, m, k, n, bits);
   }
 }
 
-void bench_formats(const bench::Limits& limits) {
-  for (const int bits : {4, 2, 3, 5, 6, 8}) bench_quantized(limits, 1, 1536, 8960, bits, true);
-  for (const auto mode : kFloatModes) {
-    bench_float_mode(limits, 1, 1536, 8960, mode, true);
-    bench_float_mode(limits, 512, 1536, 8960, mode, false);
+// Values that are floats, and integers of every width.
+void bench_formats(const bench::Limits& limits, int k, int n) {
+  for (const int bits : {4, 2, 3, 5, 6, 8}) bench_decode_quantized(limits, 1, k, n, bits);
+  for (const auto mode :
+       {QuantizationMode::kMxfp4, QuantizationMode::kNvfp4, QuantizationMode::kMxfp8}) {
+    const auto q = standard_quantization(mode);
+    const auto parts = mx::quantize(random({n, k}), q.group_size, q.bits, to_string(mode));
+    mx::eval(parts);
+    const auto product = [q](const mx::array& x, const Weights& w) {
+      return linear(x, {.values = w[0], .quantization = q, .scales = w[1]});
+    };
+    const std::string name = fmt::format("linear {}", to_string(mode));
+    bench_decode(limits, name, 1, k, parts, product);
+    bench_prompt(limits, name, 512, k, parts[0],
+                 [&](const mx::array& x) { return product(x, parts); });
   }
 }
 
@@ -358,7 +355,7 @@ int main(int argc, char** argv) {
   const auto wanted = [&](std::string_view part) { return only.empty() || only == part; };
   if (wanted("decode")) bench_decode_products(limits);
   if (wanted("prompt")) bench_prompt_products(limits);
-  if (wanted("formats")) bench_formats(limits);
+  if (wanted("formats")) bench_formats(limits, 1536, 8960);
   if (wanted("int8")) {
     bench_int8(limits, 512, 1536, 8960);
     bench_int8(limits, 512, 8960, 1536);
@@ -372,6 +369,6 @@ int main(int argc, char** argv) {
     bench_gradients(limits, 512, 1536, 8960);
     bench_gradients(limits, 512, 8960, 1536);
   }
-  if (wanted("attention")) bench_attention(limits);
+  if (wanted("attention")) bench_attention(limits, argc > 2 ? argv[2] : "");
   return 0;
 }

@@ -169,7 +169,7 @@ TEST(ContiguousCache, KeepsTheFirstFourAndTheNewest) {
 }
 
 TEST(ContiguousCache, MakesRoomForWhatIsExpected) {
-  const auto rows_of = [](const ContiguousCache& cache) { return cache.buffers()[0].shape(0); };
+  const auto rows_of = [](const ContiguousCache& cache) { return cache.buffers()[0].shape(1); };
   ContiguousCache cache({1, 0});
   const int sequence = cache.add_sequence(1000);
   attend(cache, sequence, random(10, 1));
