@@ -1,0 +1,101 @@
+#include "base/draft_folder.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "base/error.h"
+
+namespace fovea {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kMark = ".partial-";
+
+[[noreturn]] void refuse(const std::string& name) {
+  fail(ErrorKind::kIo, "[file] expected to write '{}' but got: {}", name, std::strerror(errno));
+}
+
+[[noreturn]] void refuse_taken(const std::string& name) {
+  fail(ErrorKind::kInvalidArgument, "[file] expected a name that is free but '{}' exists", name);
+}
+
+// Open and locked, or -1 where another process has it.
+int lock_folder(const fs::path& folder) {
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+  ::close(fd);
+  return -1;
+}
+
+void remove_left_behind(const fs::path& path) {
+  const std::string begin = path.filename().string() + kMark;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path.parent_path(), ignored)) {
+    if (!entry.path().filename().string().starts_with(begin)) continue;
+    const int lock = lock_folder(entry.path());
+    if (lock < 0) continue;
+    fs::remove_all(entry.path(), ignored);
+    ::close(lock);
+  }
+}
+
+void sync(const fs::path& path, const std::string& name) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool good = fd >= 0 && ::fsync(fd) == 0;
+  const int code = errno;
+  if (fd >= 0) ::close(fd);
+  errno = code;
+  if (!good) refuse(name);
+}
+
+// Without its last slash, and with a folder before it.
+fs::path plain(const fs::path& path) {
+  fs::path absolute = fs::absolute(path).lexically_normal();
+  return absolute.has_filename() ? absolute : absolute.parent_path();
+}
+
+}  // namespace
+
+DraftFolder::DraftFolder(const fs::path& path) : name_(path.string()), path_(plain(path)) {
+  std::error_code error;
+  if (fs::symlink_status(path_, error).type() != fs::file_type::not_found) refuse_taken(name_);
+  fs::create_directories(path_.parent_path(), error);
+  remove_left_behind(path_);
+  std::string name = path_.string() + kMark + "XXXXXX";
+  if (!::mkdtemp(name.data())) {
+    fail(ErrorKind::kInvalidArgument, "[file] expected a folder that can be written for '{}': {}",
+         name_, std::strerror(errno));
+  }
+  draft_ = std::move(name);
+  lock_ = lock_folder(draft_);
+}
+
+DraftFolder::~DraftFolder() {
+  std::error_code ignored;
+  if (!published_) fs::remove_all(draft_, ignored);
+  if (lock_ >= 0) ::close(lock_);
+}
+
+void DraftFolder::publish() {
+  for (const auto& entry : fs::recursive_directory_iterator(draft_)) sync(entry.path(), name_);
+  if (::chmod(draft_.c_str(), 0755) != 0) refuse(name_);
+  sync(draft_, name_);
+  if (::renameat2(AT_FDCWD, draft_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) != 0) {
+    if (errno == EEXIST) refuse_taken(name_);
+    refuse(name_);
+  }
+  published_ = true;
+  sync(path_.parent_path(), name_);
+}
+
+}  // namespace fovea
