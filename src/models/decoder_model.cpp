@@ -52,9 +52,7 @@ void DecoderModel::prepare_weights(nn::Weights& weights) {
     weights.rename([&](const std::string& path) { return path.starts_with(head) ? "" : path; });
   }
   if (names.patch_channels > 0) {
-    weights.transform(names.patch_embedding + ".weight", [&](const mx::array& w) {
-      return nn::flatten_conv_weight(w, names.patch_channels);
-    });
+    weights.flatten_convolution(names.patch_embedding + ".weight", names.patch_channels);
   }
 }
 

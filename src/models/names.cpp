@@ -1,5 +1,8 @@
 #include "models/names.h"
 
+#include <algorithm>
+#include <array>
+
 namespace fovea::models {
 
 std::string replace_prefix(const std::string& name,
@@ -26,6 +29,15 @@ std::string tower_projector_decoder_path(const std::string& name) {
   const std::string tower = "vision_tower.vision_model.";
   if (!path.starts_with(tower)) path = replace_prefix(path, {{"vision_tower.", tower}});
   return path.starts_with(tower + "head.") ? "" : path;
+}
+
+bool is_multimodal(const std::string& path) {
+  constexpr std::array kParts = {"vision",         "aligner",       "vl_connector",
+                                 "sam_model",      "audio_model",   "audio_tower",
+                                 "code_predictor", "img_projector", "multi_modal_projector",
+                                 "patch_merge_mlp"};
+  return std::any_of(kParts.begin(), kParts.end(),
+                     [&](const char* part) { return path.find(part) != std::string::npos; });
 }
 
 }  // namespace fovea::models

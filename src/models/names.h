@@ -23,4 +23,8 @@ NameRule drop_unused(NameRule rule);
 // is dropped: it stands behind every feature.
 std::string tower_projector_decoder_path(const std::string& name);
 
+// Whether the module serves what is not text: a tower, or a projector behind one. Converters leave
+// those unquantised unless told. Source: mlx-vlm's skip_multimodal_module.
+bool is_multimodal(const std::string& path);
+
 }  // namespace fovea::models

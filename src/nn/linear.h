@@ -30,6 +30,8 @@ class QuantizableWeight : public Module {
 
   int out_size() const { return out_; }
   int in_size() const { return in_; }
+  // How the weight is quantised, if it is.
+  const std::optional<kernels::Quantization>& quantization() const { return quantization_; }
   // Of the weight, or of its scales where it is quantised (bfloat16 where those are no floats).
   // What a model computes with follows it: float32 stays exact, anything else has lost more than
   // products in bfloat16 lose.

@@ -5,7 +5,6 @@
 #include <map>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/json.h"
 #include "mlx/allocator.h"
 
@@ -27,14 +26,18 @@ Json validated_header(const MappedFile& file, const std::string& name) {
   return Json::parse(text, name);
 }
 
-mx::Dtype dtype_of(const Json& tensor) {
+const std::map<std::string, mx::Dtype>& dtypes() {
   static const std::map<std::string, mx::Dtype> kDtypes = {
       {"F32", mx::float32}, {"BF16", mx::bfloat16}, {"F16", mx::float16},
       {"U32", mx::uint32},  {"I64", mx::int64},     {"I32", mx::int32},
       {"U8", mx::uint8},    {"I8", mx::int8},       {"BOOL", mx::bool_}};
+  return kDtypes;
+}
+
+mx::Dtype dtype_of(const Json& tensor) {
   const std::string name = tensor["dtype"].as_string();
-  const auto found = kDtypes.find(name);
-  if (found != kDtypes.end()) return found->second;
+  const auto found = dtypes().find(name);
+  if (found != dtypes().end()) return found->second;
   fail(ErrorKind::kUnsupported, "[weights] expected F32, BF16, F16 or U32 in '{}' but got {}",
        tensor["name"].as_string(), name);
 }
@@ -53,9 +56,20 @@ mx::array view(const std::shared_ptr<MappedFile>& file, size_t begin, mx::Shape 
 
 }  // namespace
 
+std::string safetensors_dtype(const mx::Dtype& dtype) {
+  for (const auto& [name, known] : dtypes()) {
+    if (known == dtype) return name;
+  }
+  return "";
+}
+
 std::vector<std::pair<std::string, mx::array>> map_safetensors(const std::filesystem::path& path) {
-  const std::shared_ptr<MappedFile> file = MappedFile::open(path);
-  const Json header = validated_header(*file, path.filename().string());
+  return tensors_of(MappedFile::open(path), path.filename().string());
+}
+
+std::vector<std::pair<std::string, mx::array>> tensors_of(const std::shared_ptr<MappedFile>& file,
+                                                          const std::string& name) {
+  const Json header = validated_header(*file, name);
   std::vector<std::pair<std::string, mx::array>> tensors;
   for (size_t i = 0; i < header.size(); ++i) {
     const Json tensor = header.at(i);

@@ -22,7 +22,7 @@ constexpr size_t kAlignment = 8;
 
 int64_t element_bytes(const std::string& dtype) {
   static const std::map<std::string, int64_t> kSizes = {
-      {"F32", 4}, {"U32", 4}, {"BF16", 2}, {"F16", 2}};
+      {"F32", 4}, {"U32", 4}, {"BF16", 2}, {"F16", 2}, {"U8", 1}};
   return kSizes.at(dtype);
 }
 

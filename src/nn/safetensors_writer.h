@@ -13,7 +13,7 @@ namespace fovea::nn {
 
 struct TensorEntry {
   std::string name;
-  std::string dtype;  // as the format spells it: F32, BF16, F16, U32
+  std::string dtype;  // as the format spells it: F32, BF16, F16, U32, U8
   std::vector<int64_t> shape;
 
   int64_t values() const;

@@ -4,7 +4,6 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "kernels/op.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
@@ -23,6 +22,10 @@ std::set<fs::path> shards_of_index(const Checkpoint& checkpoint, const Json& ind
     shards.insert(path_inside(checkpoint.folder, map[key].as_string()));
   }
   return shards;
+}
+
+bool has_channels_last(const mx::array& convolution, int in_channels) {
+  return convolution.shape(-1) == in_channels && convolution.shape(1) != in_channels;
 }
 
 // model.safetensors, else every other file of weights but Mistral's own format.
@@ -84,7 +87,8 @@ Weights Weights::open(const Checkpoint& checkpoint) {
   const auto shards =
       index.is_null() ? shards_of_folder(checkpoint) : shards_of_index(checkpoint, index);
   for (const auto& shard : shards) {
-    for (auto& [name, value] : map_safetensors(shard)) {
+    weights.files_.push_back(MappedFile::open(shard));
+    for (auto& [name, value] : tensors_of(weights.files_.back(), shard.filename().string())) {
       if (!weights.tensors_.emplace(name, Tensor{std::move(value), name}).second) {
         fail(ErrorKind::kInvalidData, "[weights] expected '{}' in one file but two have it", name);
       }
@@ -128,6 +132,23 @@ void Weights::split(const std::string& name, const std::vector<Part>& parts) {
     }
     transform(part, change);
   }
+}
+
+void Weights::flatten_convolution(const std::string& name, int in_channels) {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return;
+  const mx::array stored = found->second.value;
+  if (stored.ndim() >= 3) {
+    convolutions_.emplace(
+        name, has_channels_last(stored, in_channels)
+                  ? stored
+                  : mx::contiguous(mx::moveaxis(stored, 1, static_cast<int>(stored.ndim()) - 1)));
+  }
+  transform(name, [&](const mx::array& w) { return flatten_conv_weight(w, in_channels); });
+}
+
+void Weights::release_pages() const {
+  for (const auto& file : files_) MappedFile::give_back(file->bytes());
 }
 
 // Overrides are keyed by the module's path, with or without the name of the language model.
@@ -233,8 +254,7 @@ void Weights::load_into(Module& module) {
 mx::array flatten_conv_weight(const mx::array& weight, int in_channels) {
   const int axes = static_cast<int>(weight.ndim());
   if (axes < 3) return weight;
-  const bool channels_last = weight.shape(-1) == in_channels && weight.shape(1) != in_channels;
-  if (!channels_last) return mx::reshape(weight, {weight.shape(0), -1});
+  if (!has_channels_last(weight, in_channels)) return mx::reshape(weight, {weight.shape(0), -1});
   const auto ordered = mx::moveaxis(weight, axes - 1, 1);
   return mx::contiguous(mx::reshape(ordered, {weight.shape(0), -1}));
 }

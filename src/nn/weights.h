@@ -4,9 +4,12 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "base/file.h"
 #include "core/checkpoint.h"
 #include "kernels/matmul.h"
 #include "mlx/array.h"
@@ -32,6 +35,17 @@ class Weights {
   using Part = std::pair<std::string, std::function<mx::array(const mx::array&)>>;
   void split(const std::string& name, const std::vector<Part>& parts);
 
+  // A convolution that its module runs as a product: the weight becomes rows as
+  // flatten_conv_weight() makes them.
+  void flatten_convolution(const std::string& name, int in_channels);
+
+  // The same weights as MLX's convolutions hold them, [out, ..., in], by module path.
+  const std::map<std::string, mx::array>& convolutions() const { return convolutions_; }
+
+  // Lets the system have the memory of weights that were read; they are read again when needed.
+  // REQUIRES: nothing has taken over the memory of an array that came from here.
+  void release_pages() const;
+
   bool contains(const std::string& name) const { return tensors_.contains(name); }
 
   // Moves the tensors into the module's parameters. A missing, misshapen or left-over tensor is
@@ -47,6 +61,8 @@ class Weights {
   std::optional<kernels::Quantization> quantization_of(const std::string& path) const;
 
   std::map<std::string, Tensor> tensors_;
+  std::map<std::string, mx::array> convolutions_;
+  std::vector<std::shared_ptr<MappedFile>> files_;
   Json quantization_;  // config.json's object, or null
 };
 

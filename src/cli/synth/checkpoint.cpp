@@ -37,8 +37,8 @@ Json full_config(const SynthShape& shape, const SynthOptions& options) {
   return merged(shape.files["config.json"], more.freeze(shape.name));
 }
 
-WrittenWeights write_files(const SynthShape& shape, const SynthOptions& options,
-                           const fs::path& folder) {
+nn::WrittenWeights write_files(const SynthShape& shape, const SynthOptions& options,
+                               const fs::path& folder) {
   const Json config = full_config(shape, options);
   const Checkpoint checkpoint{shape.name, folder, config, shape.files["generation_config.json"]};
   const auto model = models::build_model(checkpoint);
@@ -55,8 +55,8 @@ WrittenWeights write_files(const SynthShape& shape, const SynthOptions& options,
 
 }  // namespace
 
-WrittenWeights write_synth_checkpoint(const SynthShape& shape, const SynthOptions& options,
-                                      const fs::path& folder) {
+nn::WrittenWeights write_synth_checkpoint(const SynthShape& shape, const SynthOptions& options,
+                                          const fs::path& folder) {
   make_empty_folder(folder);
   try {
     return write_files(shape, options, folder);

@@ -1,13 +1,11 @@
 #include "cli/synth/weights.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 
-#include "base/error.h"
-#include "base/file.h"
 #include "cli/synth/random.h"
+#include "models/names.h"
 #include "nn/linear.h"
 
 namespace fovea::cli {
@@ -17,13 +15,6 @@ namespace mx = mlx::core;
 using Fill = PlannedTensor::Fill;
 
 constexpr float kSmall = 0.02f;  // deviation of norms about 1, and of biases about 0
-
-// mlx-vlm's skip_multimodal_module.
-bool stays_plain(const std::string& path) {
-  constexpr std::array kParts = {"vision_model", "vision_tower", "audio_model", "audio_tower"};
-  return std::any_of(kParts.begin(), kParts.end(),
-                     [&](const char* part) { return path.find(part) != std::string::npos; });
-}
 
 std::string format_dtype(const std::string& dtype) {
   static const std::map<std::string, std::string> kNames = {
@@ -72,7 +63,7 @@ class Planner : public nn::PathVisitor {
   }
 
   void quantizable(nn::QuantizableWeight& weight) override {
-    if (!options_.affine || stays_plain(module_name())) return;
+    if (!options_.affine || models::is_multimodal(module_name())) return;
     if (weight.in_size() % options_.affine->group_size != 0) return;
     weight.set_quantization(*options_.affine, module_name());
   }
@@ -119,34 +110,24 @@ void fill_values(const PlannedTensor& tensor, int bits, RandomWords& words, std:
   }
 }
 
-class Shard {
+class Filler {
  public:
-  Shard(const std::filesystem::path& path, std::span<const PlannedTensor> tensors,
-        const SynthOptions& options)
-      : tensors_(tensors), options_(options), writer_(path, entries(tensors)) {}
+  Filler(const SynthOptions& options, nn::ShardedWriter& writer)
+      : options_(options), writer_(writer) {}
 
-  void write() {
-    for (const auto& tensor : tensors_) {
-      if (tensor.fill == Fill::kWords) {
-        fill<uint64_t>(tensor, sizeof(uint32_t), [](auto& words, auto to) { words.fill(to); });
-      } else if (options_.dtype == "float32") {
-        fill_as<float>(tensor);
-      } else if (options_.dtype == "float16") {
-        fill_as<mx::float16_t>(tensor);
-      } else {
-        fill_as<mx::bfloat16_t>(tensor);
-      }
+  void write(const PlannedTensor& tensor) {
+    if (tensor.fill == Fill::kWords) {
+      fill<uint64_t>(tensor, sizeof(uint32_t), [](auto& words, auto to) { words.fill(to); });
+    } else if (options_.dtype == "float32") {
+      fill_as<float>(tensor);
+    } else if (options_.dtype == "float16") {
+      fill_as<mx::float16_t>(tensor);
+    } else {
+      fill_as<mx::bfloat16_t>(tensor);
     }
-    writer_.close();
   }
 
  private:
-  static std::vector<nn::TensorEntry> entries(std::span<const PlannedTensor> tensors) {
-    std::vector<nn::TensorEntry> list;
-    for (const auto& tensor : tensors) list.push_back(tensor.entry);
-    return list;
-  }
-
   template <class Float>
   void fill_as(const PlannedTensor& tensor) {
     const int bits = options_.affine ? options_.affine->bits : 0;
@@ -170,25 +151,9 @@ class Shard {
     }
   }
 
-  std::span<const PlannedTensor> tensors_;
   const SynthOptions& options_;
-  nn::SafetensorsWriter writer_;
+  nn::ShardedWriter& writer_;
 };
-
-// First tensors of the shards, and the end.
-std::vector<size_t> shard_bounds(const std::vector<PlannedTensor>& plan, int64_t bytes_max) {
-  std::vector<size_t> bounds = {0};
-  int64_t bytes = 0;
-  for (size_t i = 0; i < plan.size(); ++i) {
-    if (bytes > 0 && bytes + plan[i].entry.bytes() > bytes_max) {
-      bounds.push_back(i);
-      bytes = 0;
-    }
-    bytes += plan[i].entry.bytes();
-  }
-  bounds.push_back(plan.size());
-  return bounds;
-}
 
 }  // namespace
 
@@ -199,30 +164,15 @@ std::vector<PlannedTensor> plan_weights(models::Model& model, const Json& config
   return planner.take();
 }
 
-WrittenWeights write_weights(const std::filesystem::path& folder,
-                             const std::vector<PlannedTensor>& plan, const SynthOptions& options,
-                             int64_t shard_bytes_max) {
-  const auto bounds = shard_bounds(plan, shard_bytes_max);
-  const size_t files = bounds.size() - 1;
-  WrittenWeights written{0, static_cast<int>(files)};
-  JsonObject weight_map;
-  for (size_t i = 0; i < files; ++i) {
-    const std::string name = files == 1
-                                 ? "model.safetensors"
-                                 : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, files);
-    const auto part = std::span(plan).subspan(bounds[i], bounds[i + 1] - bounds[i]);
-    Shard(folder / name, part, options).write();
-    for (const auto& tensor : part) {
-      weight_map.set(tensor.entry.name, name);
-      written.bytes += tensor.entry.bytes();
-    }
-  }
-  JsonObject metadata;
-  metadata.set("total_size", written.bytes);
-  JsonObject index;
-  index.set("metadata", metadata).set("weight_map", weight_map);
-  write_file_atomic(folder / "model.safetensors.index.json", index.dump());
-  return written;
+nn::WrittenWeights write_weights(const std::filesystem::path& folder,
+                                 const std::vector<PlannedTensor>& plan,
+                                 const SynthOptions& options, int64_t shard_bytes_max) {
+  std::vector<nn::TensorEntry> entries;
+  for (const auto& tensor : plan) entries.push_back(tensor.entry);
+  nn::ShardedWriter writer(folder, std::move(entries), shard_bytes_max);
+  Filler filler(options, writer);
+  for (const auto& tensor : plan) filler.write(tensor);
+  return writer.close();
 }
 
 }  // namespace fovea::cli

@@ -11,7 +11,7 @@
 
 #include "kernels/matmul.h"
 #include "models/model.h"
-#include "nn/safetensors_writer.h"
+#include "nn/sharded_writer.h"
 
 namespace fovea::cli {
 
@@ -35,15 +35,10 @@ struct PlannedTensor {
 std::vector<PlannedTensor> plan_weights(models::Model& model, const Json& config,
                                         const SynthOptions& options);
 
-struct WrittenWeights {
-  int64_t bytes = 0;  // of the tensors
-  int files = 0;
-};
-
-// model.safetensors, or numbered shards of at most `shard_bytes_max` (one tensor at least), with
-// model.safetensors.index.json. Throws Error(kIo).
-WrittenWeights write_weights(const std::filesystem::path& folder,
-                             const std::vector<PlannedTensor>& plan, const SynthOptions& options,
-                             int64_t shard_bytes_max = int64_t{5} << 30);
+// Throws Error(kIo).
+nn::WrittenWeights write_weights(const std::filesystem::path& folder,
+                                 const std::vector<PlannedTensor>& plan,
+                                 const SynthOptions& options,
+                                 int64_t shard_bytes_max = nn::kShardBytesMax);
 
 }  // namespace fovea::cli
