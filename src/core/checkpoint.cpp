@@ -2,60 +2,15 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "core/hub_cache.h"
 
 namespace fovea {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-
-fs::path hub_cache() {
-  if (const auto cache = environment("HF_HUB_CACHE"); !cache.empty()) return cache;
-  if (const auto home = environment("HF_HOME"); !home.empty()) return fs::path(home) / "hub";
-  if (const auto xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) {
-    return fs::path(xdg) / "huggingface" / "hub";
-  }
-  return fs::path(environment("HOME")) / ".cache" / "huggingface" / "hub";
-}
-
-// org/name -> models--org--name, the folder of the cache layout.
-bool is_repository_name(const std::string& model) {
-  const auto slash = model.find('/');
-  if (slash == std::string::npos || slash == 0 || slash + 1 == model.size()) return false;
-  if (model.find('/', slash + 1) != std::string::npos || model.find("--") != std::string::npos) {
-    return false;
-  }
-  return std::all_of(model.begin(), model.end(),
-                     [](unsigned char c) {
-                       return std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '/';
-                     }) &&
-         model.front() != '.' && model[slash + 1] != '.';
-}
-
-std::string trimmed(std::string text) {
-  text.erase(text.find_last_not_of(" \t\r\n") + 1);
-  return text;
-}
-
-std::optional<fs::path> cached_snapshot(const std::string& model) {
-  std::string folder = "models--" + model;
-  folder.replace(folder.find('/'), 1, "--");
-  const fs::path root = hub_cache() / folder;
-  const fs::path ref = root / "refs" / "main";
-  std::error_code unreadable;
-  if (!fs::is_regular_file(ref, unreadable)) return std::nullopt;
-  const fs::path snapshot = path_inside(root / "snapshots", trimmed(read_file(ref, 4096)));
-  if (!fs::is_directory(snapshot, unreadable)) return std::nullopt;
-  return snapshot;
-}
 
 fs::path locate(const std::string& model) {
   std::error_code error;
@@ -70,14 +25,16 @@ fs::path locate(const std::string& model) {
     fail(ErrorKind::kInvalidArgument, "[model] expected a checkpoint folder but '{}' is a file",
          model);
   }
-  if (!is_repository_name(model)) {
+  const auto named = parse_hub_model(model);
+  if (!named) {
     fail(ErrorKind::kNotFound,
          "[model] expected a checkpoint folder or org/name but there is no folder '{}'", model);
   }
-  if (auto snapshot = cached_snapshot(model)) return *snapshot;
+  if (auto snapshot = cached_snapshot(*named)) return *snapshot;
   fail(ErrorKind::kNotFound,
-       "[model] expected '{}' as a folder or in the Hugging Face cache '{}' but it is in neither",
-       model, hub_cache().string());
+       "[model] expected '{}' as a folder or in the Hugging Face cache '{}' but it is in neither; "
+       "run fovea pull {}",
+       model, hub_cache().string(), model);
 }
 
 }  // namespace

@@ -31,9 +31,9 @@ struct Checkpoint {
 // Told while a checkpoint's weights are read from a disk: how many bytes, and of how many.
 using ReadProgress = std::function<void(size_t done, size_t total)>;
 
-// Opens `model`: a folder, or `org/name` looked up in the Hugging Face cache (HF_HUB_CACHE, else
-// HF_HOME/hub, else ~/.cache/huggingface/hub; the revision that refs/main names). Throws
-// Error(kNotFound) with one sentence that says what was looked for and where.
+// Opens `model`: a folder, or `org/name` or `org/name@revision` looked up in the Hugging Face cache
+// (core/hub_cache.h). Throws Error(kNotFound) with one sentence that says what was looked for and
+// where.
 Checkpoint open_checkpoint(const std::string& model);
 
 }  // namespace fovea

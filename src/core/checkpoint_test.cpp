@@ -1,38 +1,13 @@
 #include "core/checkpoint.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include "support/expect_error.h"
+#include "support/hub_environment.h"
 #include "support/temporary_folder.h"
 
 namespace fovea {
 namespace {
-
-// One variable that says where the cache is, and no other; the environment is put back at its end.
-class HubCache {
- public:
-  explicit HubCache(const std::filesystem::path& path,
-                    const std::string& variable = "HF_HUB_CACHE") {
-    for (const char* name : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"}) {
-      const char* old = ::getenv(name);
-      old_.emplace_back(name, old ? std::optional<std::string>(old) : std::nullopt);
-      ::unsetenv(name);
-    }
-    ::setenv(variable.c_str(), path.c_str(), 1);
-  }
-  ~HubCache() {
-    for (const auto& [name, value] : old_) {
-      ::unsetenv(name.c_str());
-      if (value) ::setenv(name.c_str(), value->c_str(), 1);
-    }
-  }
-  HubCache(const HubCache&) = delete;
-  HubCache& operator=(const HubCache&) = delete;
-
- private:
-  std::vector<std::pair<std::string, std::optional<std::string>>> old_;
-};
 
 TEST(Checkpoint, OpensAFolder) {
   const testing::TemporaryFolder folder;
@@ -47,11 +22,26 @@ TEST(Checkpoint, OpensAFolder) {
 
 TEST(Checkpoint, FindsARepositoryInTheHuggingFaceCache) {
   const testing::TemporaryFolder cache;
-  const HubCache environment(cache.path());
+  const testing::HubEnvironment environment(cache.path());
   cache.write("models--org--name/refs/main", "abc123\n");
   cache.write("models--org--name/snapshots/abc123/config.json", R"({"model_type": "llava"})");
   EXPECT_EQ(open_checkpoint("org/name").model_type(), "llava");
-  EXPECT_ERROR(open_checkpoint("org/other"), ErrorKind::kNotFound, "'org/other'");
+  EXPECT_ERROR(open_checkpoint("org/other"), ErrorKind::kNotFound, "run fovea pull org/other");
+}
+
+TEST(Checkpoint, FindsARevisionByItsRefOrItsCommit) {
+  const testing::TemporaryFolder cache;
+  const testing::HubEnvironment environment(cache.path());
+  cache.write("models--org--name/refs/main", "abc");
+  cache.write("models--org--name/refs/refs/pr/7", "def");
+  cache.write("models--org--name/snapshots/abc/config.json", R"({"model_type": "old"})");
+  cache.write("models--org--name/snapshots/def/config.json", R"({"model_type": "new"})");
+  EXPECT_EQ(open_checkpoint("org/name").model_type(), "old");
+  EXPECT_EQ(open_checkpoint("org/name@def").model_type(), "new");
+  EXPECT_EQ(open_checkpoint("org/name@refs/pr/7").model_type(), "new");
+  EXPECT_ERROR(open_checkpoint("org/name@abcd"), ErrorKind::kNotFound, "pull org/name@abcd");
+  EXPECT_ERROR(open_checkpoint("org/name@../x"), ErrorKind::kInvalidData, "inside the folder");
+  EXPECT_ERROR(open_checkpoint("org/name@"), ErrorKind::kNotFound, "there is no folder");
 }
 
 TEST(Checkpoint, TheCacheIsWhereTheEnvironmentSays) {
@@ -61,7 +51,7 @@ TEST(Checkpoint, TheCacheIsWhereTheEnvironmentSays) {
                                                         {"XDG_CACHE_HOME", "huggingface/hub/"},
                                                         {"HOME", ".cache/huggingface/hub/"}}) {
     const testing::TemporaryFolder folder;
-    const HubCache environment(folder.path(), variable);
+    const testing::HubEnvironment environment(folder.path(), variable);
     folder.write(below + "models--org--name/refs/main", "abc");
     folder.write(below + "models--org--name/snapshots/abc/config.json", R"({"model_type": "x"})");
     EXPECT_EQ(open_checkpoint("org/name").model_type(), "x") << variable;
@@ -76,7 +66,7 @@ TEST(Checkpoint, NamesThatCannotBeLookedUpAreTheCallersToMend) {
     EXPECT_ERROR(open_checkpoint(name), ErrorKind::kInvalidArgument, "that can be read");
   }
   const testing::TemporaryFolder cache;
-  const HubCache environment(cache.path());
+  const testing::HubEnvironment environment(cache.path());
   EXPECT_ERROR(open_checkpoint("org/" + std::string(300, 'n')), ErrorKind::kNotFound, "neither");
   std::filesystem::create_symlink(folder.path() / "config.json", folder.path() / "config.json");
   EXPECT_ERROR(open_checkpoint(folder.path().string()), ErrorKind::kInvalidArgument,
@@ -85,7 +75,7 @@ TEST(Checkpoint, NamesThatCannotBeLookedUpAreTheCallersToMend) {
 
 TEST(Checkpoint, ARefCannotLeadOutOfTheCache) {
   const testing::TemporaryFolder cache;
-  const HubCache environment(cache.path());
+  const testing::HubEnvironment environment(cache.path());
   cache.write("models--org--name/refs/main", "../../../elsewhere");
   EXPECT_ERROR(open_checkpoint("org/name"), ErrorKind::kInvalidData, "inside the folder");
 }
