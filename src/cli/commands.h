@@ -8,6 +8,7 @@ class App;
 
 namespace fovea::cli {
 
+void add_convert_command(CLI::App& program);
 void add_doctor_command(CLI::App& program);
 void add_generate_command(CLI::App& program);
 void add_models_command(CLI::App& program);

@@ -35,6 +35,30 @@ T number(const Limit<T>& limit, const std::string& text) {
   return parse_number(limit.flag, text, limit.low, limit.high);
 }
 
+std::string chosen(const std::string& flag, const std::vector<std::string>& choices,
+                   const std::string& word) {
+  if (std::find(choices.begin(), choices.end(), word) != choices.end()) return word;
+  fail(ErrorKind::kInvalidArgument, "[{}] expected one of {} but got '{}'", flag,
+       fmt::join(choices, ", "), word);
+}
+
+int chosen(const std::string& flag, const std::vector<int>& choices, const std::string& word) {
+  const int number = parse_number(flag, word, choices.front(), choices.back());
+  if (std::find(choices.begin(), choices.end(), number) != choices.end()) return number;
+  fail(ErrorKind::kInvalidArgument, "[{}] expected one of {} but got {}", flag,
+       fmt::join(choices, ", "), number);
+}
+
+// `Value` holds a choice, or is an optional one.
+template <class Choice, class Value>
+CLI::Option* add_chosen(CLI::App& command, const std::string& flag,
+                        const std::vector<Choice>& choices, Value& value, const std::string& help,
+                        const char* type) {
+  return add(command, flag, help, type, [&value, choices, flag](const Words& words) {
+    value = chosen(flag, choices, only(flag, words));
+  });
+}
+
 }  // namespace
 
 void add_text(CLI::App& command, const std::string& flag, std::optional<std::string>& value,
@@ -72,28 +96,22 @@ void add_number(CLI::App& command, const Limit<int>& limit, int& value, const st
 
 void add_choice(CLI::App& command, const std::string& flag, const std::vector<std::string>& choices,
                 std::string& value, const std::string& help) {
-  const auto take = [&value, choices, flag](const Words& words) {
-    const std::string& word = only(flag, words);
-    if (std::find(choices.begin(), choices.end(), word) == choices.end()) {
-      fail(ErrorKind::kInvalidArgument, "[{}] expected one of {} but got '{}'", flag,
-           fmt::join(choices, ", "), word);
-    }
-    value = word;
-  };
-  add(command, flag, help, "TEXT", take)->default_str(value);
+  add_chosen(command, flag, choices, value, help, "TEXT")->default_str(value);
 }
 
 void add_choice(CLI::App& command, const std::string& flag, const std::vector<int>& choices,
                 int& value, const std::string& help) {
-  const auto take = [&value, choices, flag](const Words& words) {
-    const int number = parse_number(flag, only(flag, words), choices.front(), choices.back());
-    if (std::find(choices.begin(), choices.end(), number) == choices.end()) {
-      fail(ErrorKind::kInvalidArgument, "[{}] expected one of {} but got {}", flag,
-           fmt::join(choices, ", "), number);
-    }
-    value = number;
-  };
-  add(command, flag, help, "NUMBER", take)->default_str(std::to_string(value));
+  add_chosen(command, flag, choices, value, help, "NUMBER")->default_str(std::to_string(value));
+}
+
+void add_choice(CLI::App& command, const std::string& flag, const std::vector<std::string>& choices,
+                std::optional<std::string>& value, const std::string& help) {
+  add_chosen(command, flag, choices, value, help, "TEXT");
+}
+
+void add_choice(CLI::App& command, const std::string& flag, const std::vector<int>& choices,
+                std::optional<int>& value, const std::string& help) {
+  add_chosen(command, flag, choices, value, help, "NUMBER");
 }
 
 void add_pair(CLI::App& command, const Limit<int>& limit, std::vector<int>& values,

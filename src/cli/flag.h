@@ -27,11 +27,15 @@ void add_number(CLI::App& command, const Limit<T>& limit, std::optional<T>& valu
                 const std::string& help);
 void add_number(CLI::App& command, const Limit<int>& limit, int& value, const std::string& help);
 
-// One of `choices`; help shows what `value` holds before the parse.
+// One of `choices`; help shows what `value` holds before the parse, unless it is optional.
 void add_choice(CLI::App& command, const std::string& flag, const std::vector<std::string>& choices,
                 std::string& value, const std::string& help);
 void add_choice(CLI::App& command, const std::string& flag, const std::vector<int>& choices,
                 int& value, const std::string& help);
+void add_choice(CLI::App& command, const std::string& flag, const std::vector<std::string>& choices,
+                std::optional<std::string>& value, const std::string& help);
+void add_choice(CLI::App& command, const std::string& flag, const std::vector<int>& choices,
+                std::optional<int>& value, const std::string& help);
 
 // One or two numbers, in one place.
 void add_pair(CLI::App& command, const Limit<int>& limit, std::vector<int>& values,

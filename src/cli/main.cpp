@@ -1,5 +1,6 @@
 // The program `fovea`: finds the subcommand and turns errors into one sentence and an exit code.
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -56,6 +57,7 @@ int run(int argc, char** argv) {
   CLI::App program("Fovea: vision-language models on your own machine.", "fovea");
   program.set_version_flag("--version", "fovea " FOVEA_VERSION);
   program.require_subcommand(1);
+  fovea::cli::add_convert_command(program);
   fovea::cli::add_doctor_command(program);
   fovea::cli::add_generate_command(program);
   fovea::cli::add_models_command(program);
@@ -84,6 +86,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   occupy_closed_streams();
+  ::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is an error of write() instead
   const int code = run(argc, argv);
   errno = 0;
   const bool written = std::fflush(stdout) == 0 && !std::ferror(stdout);

@@ -9,48 +9,21 @@
 #include <map>
 
 #include "base/json.h"
+#include "support/command_line.h"
 #include "support/fixtures.h"
 #include "support/temporary_folder.h"
 
 namespace fovea {
 namespace {
 
+using testing::command_line;
+using testing::expect_refused;
 using testing::fixture_path;
+using testing::fovea;
 using ::testing::HasSubstr;
-
-struct Outcome {
-  int code = -1;  // -1: ended by a signal
-  std::string out;
-  std::string err;
-};
-
-std::string quoted(const std::string& word) {
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
-std::string command_line(const std::vector<std::string>& words) {
-  std::string command = FOVEA_BINARY;
-  for (const auto& word : words) command += " " + quoted(word);
-  return command;
-}
-
-// A line for bash; standard output and error are collected unless it sends them elsewhere.
-Outcome shell(const std::string& line, const std::string& input = "") {
-  const testing::TemporaryFolder folder;
-  const auto in = folder.write("in", input);
-  const auto out = folder.path() / "out";
-  const auto err = folder.path() / "err";
-  const int status = std::system(
-      fmt::format("bash -c {} <{} >{} 2>{}", quoted(line), in.string(), out.string(), err.string())
-          .c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
-}
-
-Outcome fovea(const std::vector<std::string>& words, const std::string& input = "") {
-  return shell(command_line(words), input);
-}
+using testing::Outcome;
+using testing::quoted;
+using testing::shell;
 
 std::string checkpoint(const std::string& name) { return fixture_path("parity/" + name).string(); }
 const std::string& qwen() {
@@ -58,19 +31,6 @@ const std::string& qwen() {
   return name;
 }
 std::string picture() { return checkpoint("qwen2_vl/cases/one_picture/picture.png"); }
-
-void expect_refused(const Outcome& outcome, const std::string& sentence) {
-  EXPECT_EQ(outcome.code, 2) << outcome.err;
-  EXPECT_EQ(outcome.out, "");
-  EXPECT_THAT(outcome.err, HasSubstr(sentence));
-  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
-  EXPECT_EQ(outcome.err.rfind("fovea: [", 0), 0u) << outcome.err;
-}
-
-void expect_refused(const std::vector<std::string>& words, const std::string& sentence) {
-  SCOPED_TRACE(command_line(words).substr(0, 500));
-  expect_refused(fovea(words), sentence);
-}
 
 std::vector<std::string> with_model(const std::string& model, std::vector<std::string> more) {
   std::vector<std::string> words = {"generate", "--model", model, "--prompt", "x"};
@@ -408,7 +368,7 @@ TEST(BadInput, FlagsOutOfRange) {
   refused({"--dance"}, "[generate] expected flags that --help lists but got '--dance'");
   expect_refused({"generate"}, "--prompt or --image");
   expect_refused({"prompt"}, "[prompt] expected --messages but got none");
-  expect_refused({"dance"}, "[fovea] expected a subcommand (doctor, generate, models, prompt");
+  expect_refused({"dance"}, "[fovea] expected a subcommand (convert, doctor, generate, models, prompt");
   expect_refused({"dance"}, "but got 'dance'");
   expect_refused(std::vector<std::string>(), "but got none");
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 # Rooms by floor; a room includes only rooms on lower floors (core may include base).
 FLOORS = {
-    "base": 0, "core": 1, "kernels": 2, "nn": 3, "models": 4, "processors": 4, "generate": 5,
+    "base": 0, "core": 1, "kernels": 2, "nn": 3, "models": 4, "processors": 4, "convert": 5, "generate": 5,
     "live": 6, "train": 6, "serve": 7, "chat": 7, "agent": 7, "cli": 8,
 }
 WITHOUT_MLX = {"base", "core", "processors"}

@@ -1,0 +1,185 @@
+#include "convert/plan.h"
+
+#include <array>
+
+#include "base/error.h"
+#include "models/names.h"
+#include "nn/linear.h"
+#include "nn/safetensors.h"
+
+namespace fovea::convert {
+namespace {
+
+using Work = PlannedWeight::Work;
+
+constexpr std::array kGroups = {128, 64, 32};
+
+std::vector<int64_t> shape_of(const mx::array& x) { return {x.shape().begin(), x.shape().end()}; }
+
+class Planner : public nn::PathVisitor {
+ public:
+  Planner(const std::map<std::string, mx::array>& convolutions, const WeightOptions& options,
+          int num_layers)
+      : convolutions_(convolutions), options_(options), num_layers_(num_layers) {}
+
+  void quantizable(nn::QuantizableWeight& weight) override {
+    module_ = &weight;
+    if (!weight.affine()) return;
+    quantised_ = true;
+    if (!options_.recipe) return;
+    fail(ErrorKind::kInvalidArgument,
+         "[convert] expected weights that are not quantised but '{}' has {} bits already; "
+         "--dequantize first",
+         module_name(), weight.affine()->bits);
+  }
+
+  void parameter(const std::string& name, mx::array& value) override {
+    const std::string path = full_name(name);
+    const auto convolution = convolutions_.find(path);
+    const mx::array& source = convolution == convolutions_.end() ? value : convolution->second;
+    const bool of_module = module_ && name == "weight";
+    if (of_module && module_->affine()) {
+      packed(source);
+    } else if (continues_packed(name)) {
+      plan_.weights.back().sources.push_back(source);
+      if (name == "biases") dequantized(plan_.weights.back());
+    } else if (of_module && convolution == convolutions_.end() && quantizes()) {
+      quantized(source);
+    } else {
+      copied(path, source);
+      if (name != "scales" && name != "biases") plan_.values += source.size();
+    }
+    if (name == "weight") module_ = nullptr;
+  }
+
+  Plan take() {
+    if (options_.dequantize && !quantised_) {
+      fail(ErrorKind::kInvalidArgument,
+           "[--dequantize] expected quantised weights but there are none");
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  mx::Dtype dtype_of(const mx::array& source) const {
+    const bool floats = mx::issubdtype(source.dtype(), mx::floating);
+    return floats ? options_.dtype.value_or(source.dtype()) : source.dtype();
+  }
+
+  bool continues_packed(const std::string& name) const {
+    return !plan_.weights.empty() && plan_.weights.back().work == Work::kDequantize &&
+           plan_.weights.back().path == module_name() && (name == "scales" || name == "biases");
+  }
+
+  void copied(const std::string& path, const mx::array& source) {
+    PlannedWeight weight;
+    weight.path = path;
+    weight.sources = {source};
+    weight.dtype = dtype_of(source);
+    weight.entries = {{path, nn::safetensors_dtype(weight.dtype), shape_of(source)}};
+    plan_.weights.push_back(std::move(weight));
+  }
+
+  // A weight that is quantised already; its scales and biases follow.
+  void packed(const mx::array& source) {
+    plan_.values += int64_t{module_->out_size()} * module_->in_size();
+    if (!options_.dequantize) return copied(full_name("weight"), source);
+    PlannedWeight weight;
+    weight.work = Work::kDequantize;
+    weight.path = module_name();
+    weight.format = {"affine", module_->affine()->group_size, module_->affine()->bits};
+    weight.sources = {source};
+    weight.entries = {{full_name("weight"), "", {module_->out_size(), module_->in_size()}}};
+    plan_.weights.push_back(std::move(weight));
+  }
+
+  void dequantized(PlannedWeight& weight) {
+    weight.dtype = dtype_of(weight.sources.back());
+    weight.entries[0].dtype = nn::safetensors_dtype(weight.dtype);
+  }
+
+  // Whether the recipe reaches this weight. Tables of positions in a tower are read as they are.
+  bool quantizes() {
+    if (!options_.recipe) return false;
+    const std::string path = module_name();
+    if (models::is_multimodal(path)) {
+      const bool table = dynamic_cast<const nn::Embedding*>(module_) != nullptr;
+      if (options_.towers == Towers::kKept || table) return false;
+    }
+    const QuantFormat format = format_of(*options_.recipe, path, num_layers_);
+    if (module_->in_size() % format.group_size == 0) return true;
+    require_no_smaller_group(path, format);
+    plan_.left_plain.push_back(path);
+    return false;
+  }
+
+  void require_no_smaller_group(const std::string& path, const QuantFormat& format) const {
+    if (format.mode != "affine" || options_.recipe->more_bits) return;
+    for (const int group : kGroups) {
+      if (module_->in_size() % group != 0) continue;
+      fail(ErrorKind::kInvalidArgument,
+           "[--q-group-size] expected a divisor of the {} inputs of '{}' but got {}; {} fits",
+           module_->in_size(), path, format.group_size, group);
+    }
+  }
+
+  void quantized(const mx::array& source) {
+    const std::string path = module_name();
+    PlannedWeight weight;
+    weight.work = Work::kQuantize;
+    weight.path = path;
+    weight.sources = {source};
+    weight.dtype = dtype_of(source);
+    weight.format = format_of(*options_.recipe, path, num_layers_);
+    const bool affine = weight.format.mode == "affine";
+    const int64_t out = module_->out_size();
+    const int64_t in = module_->in_size();
+    const std::string floats = affine ? nn::safetensors_dtype(weight.dtype) : "U8";
+    weight.entries.push_back({path + ".weight", "U32", {out, in / 32 * weight.format.bits}});
+    weight.entries.push_back({path + ".scales", floats, {out, in / weight.format.group_size}});
+    if (affine) weight.entries.push_back({path + ".biases", floats, weight.entries[1].shape});
+    if (weight.format != options_.recipe->format) plan_.overrides.emplace(path, weight.format);
+    plan_.values += out * in;
+    plan_.weights.push_back(std::move(weight));
+  }
+
+  const std::map<std::string, mx::array>& convolutions_;
+  const WeightOptions& options_;
+  int num_layers_;
+  nn::QuantizableWeight* module_ = nullptr;  // whose weight comes next
+  bool quantised_ = false;                   // some weight was, before
+  Plan plan_;
+};
+
+}  // namespace
+
+int64_t Plan::bytes_before() const {
+  int64_t bytes = 0;
+  for (const auto& weight : weights) {
+    for (const auto& source : weight.sources) bytes += static_cast<int64_t>(source.nbytes());
+  }
+  return bytes;
+}
+
+int64_t Plan::bytes_after() const {
+  int64_t bytes = 0;
+  for (const auto& entry : entries()) bytes += entry.bytes();
+  return bytes;
+}
+
+std::vector<nn::TensorEntry> Plan::entries() const {
+  std::vector<nn::TensorEntry> all;
+  for (const auto& weight : weights) {
+    all.insert(all.end(), weight.entries.begin(), weight.entries.end());
+  }
+  return all;
+}
+
+Plan plan_conversion(models::Model& model, const std::map<std::string, mx::array>& convolutions,
+                     const WeightOptions& options) {
+  Planner planner(convolutions, options, model.info().num_layers);
+  model.visit(planner);
+  return planner.take();
+}
+
+}  // namespace fovea::convert

@@ -1,0 +1,56 @@
+// What a conversion will write, tensor by tensor, from a model whose weights are mapped. Nothing is
+// read here. One thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "convert/recipe.h"
+#include "models/model.h"
+#include "nn/safetensors_writer.h"
+
+namespace fovea::convert {
+
+namespace mx = mlx::core;
+
+enum class Towers { kKept, kQuantized };
+
+struct WeightOptions {
+  std::optional<mx::Dtype> dtype;  // of what is not quantised, and of scales; absent: as stored
+  std::optional<Recipe> recipe;    // absent: nothing is quantised
+  Towers towers = Towers::kKept;
+  bool dequantize = false;
+};
+
+struct PlannedWeight {
+  enum class Work { kCopy, kQuantize, kDequantize };
+  Work work = Work::kCopy;
+  std::string path;                      // of the module; of the tensor where it is copied
+  std::vector<mx::array> sources;        // the tensor, or weight, scales and biases
+  mx::Dtype dtype = mx::float32;         // that floats become
+  QuantFormat format;                    // of what is, or will be, quantised
+  std::vector<nn::TensorEntry> entries;  // in the order in which they are written
+};
+
+struct Plan {
+  std::vector<PlannedWeight> weights;
+  // Formats that differ from the recipe's, by module path.
+  std::map<std::string, QuantFormat> overrides;
+  int64_t values = 0;                   // parameters, a packed one counted as what it stands for
+  std::vector<std::string> left_plain;  // no group of any size divides their rows
+
+  int64_t bytes_before() const;
+  int64_t bytes_after() const;
+  std::vector<nn::TensorEntry> entries() const;
+};
+
+// `convolutions` by module path, as nn::Weights gives them. Throws Error(kInvalidArgument) where
+// quantised weights are to be quantised, plain ones to be dequantised, or a smaller group would
+// fit.
+Plan plan_conversion(models::Model& model, const std::map<std::string, mx::array>& convolutions,
+                     const WeightOptions& options);
+
+}  // namespace fovea::convert

@@ -1,0 +1,93 @@
+#include "convert/weight_stream.h"
+
+#include <algorithm>
+
+#include "base/thread_pool.h"
+#include "mlx/ops.h"
+#include "mlx/transforms.h"
+
+namespace fovea::convert {
+namespace {
+
+using Work = PlannedWeight::Work;
+
+constexpr int64_t kPieceValues = int64_t{4} << 20;
+
+// Rows [begin, end) of each source.
+std::vector<mx::array> rows_of(const std::vector<mx::array>& sources, int begin, int end,
+                               const mx::Stream& stream) {
+  std::vector<mx::array> rows;
+  for (const auto& source : sources) {
+    if (source.ndim() == 0) return sources;
+    mx::Shape from(source.ndim(), 0);
+    mx::Shape to = source.shape();
+    from[0] = begin;
+    to[0] = end;
+    rows.push_back(mx::slice(source, from, to, stream));
+  }
+  return rows;
+}
+
+// What is written of some rows: one array for each entry.
+std::vector<mx::array> work_on(const PlannedWeight& weight, const std::vector<mx::array>& rows,
+                               const mx::Stream& stream) {
+  const auto& [mode, group_size, bits] = weight.format;
+  switch (weight.work) {
+    case Work::kQuantize:
+      return mx::quantize(mx::astype(rows[0], weight.dtype, stream), group_size, bits, mode,
+                          std::nullopt, stream);
+    case Work::kDequantize: {
+      const auto plain = mx::dequantize(rows[0], rows[1], rows[2], group_size, bits, mode,
+                                        std::nullopt, std::nullopt, stream);
+      return {mx::astype(plain, weight.dtype, stream)};
+    }
+    default:
+      return {mx::contiguous(mx::astype(rows[0], weight.dtype, stream), false, stream)};
+  }
+}
+
+std::span<const std::byte> bytes_of(const mx::array& x) {
+  return {reinterpret_cast<const std::byte*>(x.data<uint8_t>()), x.nbytes()};
+}
+
+}  // namespace
+
+WeightStream::WeightStream(Sink sink, Step step) : sink_(std::move(sink)), step_(std::move(step)) {
+  for (int i = 0; i < ThreadPool::instance().size(); ++i) {
+    streams_.push_back(mx::new_stream(mx::Device::cpu));
+  }
+}
+
+void WeightStream::write(const PlannedWeight& weight) {
+  const mx::array& first = weight.sources[0];
+  const int rows = first.ndim() > 0 ? first.shape(0) : 1;
+  const int64_t row_values = weight.entries[0].values() / std::max(rows, 1);
+  const int piece = static_cast<int>(
+      std::clamp<int64_t>(kPieceValues / std::max<int64_t>(row_values, 1), 1, rows));
+  // Scales and biases of all rows come after the packed weight of all rows.
+  std::vector<std::vector<std::byte>> later(weight.entries.size() - 1);
+  for (int begin = 0; begin < rows;) {
+    std::vector<std::vector<mx::array>> made;
+    std::vector<mx::array> pending;
+    int64_t read = 0;
+    for (size_t i = 0; i < streams_.size() && begin < rows; ++i, begin += piece) {
+      const auto sources =
+          rows_of(weight.sources, begin, std::min(begin + piece, rows), streams_[i]);
+      made.push_back(work_on(weight, sources, streams_[i]));
+      pending.insert(pending.end(), made.back().begin(), made.back().end());
+      for (const auto& source : sources) read += static_cast<int64_t>(source.nbytes());
+    }
+    mx::eval(std::move(pending));
+    for (const auto& arrays : made) {
+      sink_(bytes_of(arrays[0]));
+      for (size_t i = 1; i < arrays.size(); ++i) {
+        const auto bytes = bytes_of(arrays[i]);
+        later[i - 1].insert(later[i - 1].end(), bytes.begin(), bytes.end());
+      }
+    }
+    step_(read);
+  }
+  for (const auto& bytes : later) sink_(bytes);
+}
+
+}  // namespace fovea::convert
