@@ -8,11 +8,13 @@ class App;
 
 namespace fovea::cli {
 
+void add_cache_commands(CLI::App& program);
 void add_convert_command(CLI::App& program);
 void add_doctor_command(CLI::App& program);
 void add_generate_command(CLI::App& program);
 void add_models_command(CLI::App& program);
 void add_prompt_command(CLI::App& program);
+void add_pull_command(CLI::App& program);
 void add_synth_command(CLI::App& program);
 
 }  // namespace fovea::cli

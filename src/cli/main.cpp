@@ -62,6 +62,8 @@ int run(int argc, char** argv) {
   fovea::cli::add_generate_command(program);
   fovea::cli::add_models_command(program);
   fovea::cli::add_prompt_command(program);
+  fovea::cli::add_pull_command(program);
+  fovea::cli::add_cache_commands(program);
   fovea::cli::add_synth_command(program);
   try {
     program.parse(argc, argv);

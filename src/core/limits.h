@@ -47,6 +47,9 @@ inline constexpr Limit<int> kPrefillStepSize = {"prefill_step_size", "--prefill-
 inline constexpr Limit<int> kThreads = {"threads", "--threads", 1, kThreadsMax, 0};
 inline constexpr int kRequestsMax = 64;  // waiting and running
 
+// Transfers of one file at once.
+inline constexpr Limit<int> kConnections = {"connections", "--connections", 1, 32, 4};
+
 // Pictures, checked before their pixels are decoded.
 inline constexpr Limit<int> kResizeSide = {"resize_shape", "--resize-shape", 1, 16384, 0};
 inline constexpr size_t kPictureBytesMax = size_t{64} << 20;  // encoded

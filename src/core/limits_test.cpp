@@ -25,7 +25,8 @@ void expect_edges(const Limit<T>& limit, T step) {
 }
 
 TEST(Limits, HoldAtTheirEdges) {
-  for (const auto& limit : {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kResizeSide})
+  for (const auto& limit :
+       {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections, kResizeSide})
     expect_edges(limit, 1);
   for (const auto& limit :
        {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty, kFrequencyPenalty}) {
@@ -40,7 +41,8 @@ TEST(Limits, FlagsFollowTheNames) {
     std::replace(flag.begin(), flag.end(), '_', '-');
     return flag;
   };
-  for (const auto& limit : {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kResizeSide})
+  for (const auto& limit :
+       {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections, kResizeSide})
     EXPECT_EQ(limit.flag, flag_of(limit.name));
   for (const auto& limit :
        {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty, kFrequencyPenalty}) {

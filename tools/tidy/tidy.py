@@ -13,13 +13,15 @@ from pathlib import Path
 
 # Rooms by floor; a room includes only rooms on lower floors (core may include base).
 FLOORS = {
-    "base": 0, "core": 1, "kernels": 2, "nn": 3, "models": 4, "processors": 4, "convert": 5, "generate": 5,
+    "base": 0, "core": 1, "hub": 2, "kernels": 2, "nn": 3, "models": 4, "processors": 4, "convert": 5, "generate": 5,
     "live": 6, "train": 6, "serve": 7, "chat": 7, "agent": 7, "cli": 8,
 }
-WITHOUT_MLX = {"base", "core", "processors"}
+WITHOUT_MLX = {"base", "core", "hub", "processors"}
 # Third-party headers and the only files that may name them (a file name without ending).
 HOMES = {
     r"boost/json": {"base/json"},
+    r"boost/(asio|beast|url)": {"hub/http_client"},
+    r"openssl/": {"hub/http_client", "hub/digest"},
     r"fmt/": {"base/format"},
     r"fovea_rust\.h": {"processors/rust_call", "nn/safetensors"},
     r"CLI/": None,  # anywhere in cli
