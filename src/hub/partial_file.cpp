@@ -1,6 +1,7 @@
 #include "hub/partial_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,8 @@ namespace fs = std::filesystem;
   fail(ErrorKind::kIo, "[hub] expected to write '{}' but got: {}", name, std::strerror(errno));
 }
 
+fs::path data_of(const fs::path& blob) { return blob.string() + ".fovea-part"; }
+
 int open_or_make(const fs::path& path, const std::string& name) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) refuse(name);
@@ -38,10 +41,16 @@ void write_at(int fd, int64_t at, std::span<const std::byte> bytes, const std::s
 
 }  // namespace
 
+int64_t PartialFile::bytes_on_disk(const fs::path& blob) {
+  struct stat info {};
+  const bool there = ::stat(data_of(blob).c_str(), &info) == 0;
+  return there ? int64_t{info.st_blocks} * 512 : 0;  // chunks that are missing are holes
+}
+
 PartialFile::PartialFile(const fs::path& blob, int64_t bytes, int64_t chunk_bytes)
     : name_(blob.filename().string()),
       blob_(blob),
-      data_(blob.string() + ".fovea-part"),
+      data_(data_of(blob)),
       list_(blob.string() + ".fovea-list"),
       heading_(fmt::format("fovea 1 {} {}\n", bytes, chunk_bytes)),
       bytes_(bytes),

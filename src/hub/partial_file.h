@@ -28,6 +28,9 @@ class PartialFile {
   PartialFile(const PartialFile&) = delete;
   PartialFile& operator=(const PartialFile&) = delete;
 
+  // What an earlier run left of the blob takes on the disk.
+  static int64_t bytes_on_disk(const std::filesystem::path& blob);
+
   // Chunks in a row, at most so many, that are missing and that nobody else has taken; nothing when
   // there are none.
   std::optional<Range> take(int64_t chunks_max);

@@ -44,6 +44,15 @@ TEST_F(Partial, ChunksMayComeInAnyOrderAndOutliveTheirObject) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 1);
 }
 
+TEST_F(Partial, HolesTakeNoDisk) {
+  constexpr int64_t kChunk = 1 << 20;
+  EXPECT_EQ(PartialFile::bytes_on_disk(blob()), 0);
+  PartialFile file(blob(), 8 * kChunk, kChunk);
+  file.write(7 * kChunk, 7 * kChunk, bytes(std::string(kChunk, 'x')));
+  EXPECT_GE(PartialFile::bytes_on_disk(blob()), kChunk);
+  EXPECT_LT(PartialFile::bytes_on_disk(blob()), 2 * kChunk);
+}
+
 TEST_F(Partial, NobodyTakesMoreThanTheirShare) {
   PartialFile file(blob(), 10, 4);
   EXPECT_EQ(file.take(2)->end, 8);

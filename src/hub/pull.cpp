@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "hub/partial_file.h"
 
 namespace fovea::hub {
 namespace {
@@ -112,7 +113,7 @@ class Puller {
   int64_t bytes_missing(const std::vector<RemoteFile>& files) const {
     int64_t bytes = 0;
     for (const auto& file : files) {
-      if (!is_here(file)) bytes += file.bytes;
+      if (!is_here(file)) bytes += file.bytes - PartialFile::bytes_on_disk(blob_of(file));
     }
     return bytes;
   }

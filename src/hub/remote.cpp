@@ -1,6 +1,7 @@
 #include "hub/remote.h"
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cstdlib>
 #include <thread>
@@ -104,7 +105,9 @@ Remote::Remote(std::string endpoint, std::string token)
 }
 
 Remote Remote::from_environment() {
-  return {environment("HF_ENDPOINT", "https://huggingface.co"), environment("HF_TOKEN", "")};
+  std::string token = environment("HF_TOKEN", "");
+  std::erase_if(token, [](unsigned char c) { return std::isspace(c) || std::iscntrl(c); });
+  return {environment("HF_ENDPOINT", "https://huggingface.co"), token};
 }
 
 HttpResponse Remote::get(HttpRequest request, const std::string& what, const std::string& digest,
