@@ -34,6 +34,7 @@ struct Flags {
   bool json = false;
   bool verbose = false;
   bool check_kernels = false;
+  bool estimate = false;
   std::optional<std::string> dump;
   std::string prefill = "bfloat16";
 };
@@ -123,6 +124,12 @@ void generate(const Flags& flags) {
   // Before the weights: a bad picture is told at once.
   Prompt prompt = timed("Reading the pictures", process_ms,
                         [&](ProgressLine&) { return opened.prompt(request.chat, request.params); });
+  if (flags.estimate) {
+    const auto estimate = opened.estimate(
+        prompt, {request.params.max_tokens, flags.prefill_step_size, flags.max_kv_size});
+    if (flags.json) return void(std::printf("%s\n", json_estimate(estimate).c_str()));
+    return print_estimate(estimate);
+  }
   auto model = timed("Loading the model", report.load_ms, [&](ProgressLine& line) {
     generate::LoadOptions options;
     options.with_media = !prompt.media.empty();
@@ -181,6 +188,8 @@ void add_generate_command(CLI::App& program) {
   add_text(*command, "--dump", flags->dump, "Write DIR/stages.safetensors: intermediate arrays");
   command->add_flag("--check-kernels", flags->check_kernels,
                     "Compare every kernel call with its fallback (slow)");
+  command->add_flag("--estimate", flags->estimate,
+                    "Print what the answer would take of the memory, and read no weights");
   command->callback([flags] { generate(*flags); });
 }
 

@@ -87,6 +87,34 @@ std::string json_report(const Answer& answer, const Report& report) {
   return object.dump();
 }
 
+std::string json_estimate(const generate::MemoryEstimate& estimate) {
+  JsonObject object;
+  object.set("weights", estimate.weights)
+      .set("cache", estimate.cache)
+      .set("vision", estimate.vision)
+      .set("prompt", estimate.prompt)
+      .set("process", estimate.process)
+      .set("total", estimate.total());
+  if (const auto available = generate::available_memory()) object.set("available", *available);
+  return object.dump();
+}
+
+void print_estimate(const generate::MemoryEstimate& estimate) {
+  const auto row = [](const char* what, int64_t bytes) {
+    std::printf("%9.3f GB  %s\n", static_cast<double>(bytes) / 1e9, what);
+  };
+  row("weights", estimate.weights);
+  row("keys and values of prompt and answer", estimate.cache);
+  row("while a picture is encoded", estimate.vision);
+  row("while the prompt is processed, after that", estimate.prompt);
+  row("this program and the request", estimate.process);
+  row("in all", estimate.total());
+  const auto available = generate::available_memory();
+  if (!available) return;
+  row(estimate.total() <= *available ? "available: it fits" : "available: it does not fit",
+      *available);
+}
+
 void print_heading(std::FILE* out, const std::vector<std::string>& images, const Prompt& prompt) {
   std::vector<std::string> names;
   for (const auto& image : images) {

@@ -9,6 +9,7 @@
 #include "cli/answer.h"
 #include "core/prompt.h"
 #include "core/usage.h"
+#include "generate/memory_estimate.h"
 
 namespace fovea::cli {
 
@@ -20,8 +21,11 @@ struct Report {
 
 std::vector<PictureUsage> picture_usage(const Prompt& prompt);
 
-// docs/json-output.md is its manual.
+// docs/json-output.md is the manual of both objects.
 std::string json_report(const Answer& answer, const Report& report);
+std::string json_estimate(const generate::MemoryEstimate& estimate);
+
+void print_estimate(const generate::MemoryEstimate& estimate);
 
 // `images` as the command line names them; a data: URI is not repeated.
 void print_heading(std::FILE* out, const std::vector<std::string>& images, const Prompt& prompt);

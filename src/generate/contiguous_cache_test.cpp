@@ -135,6 +135,21 @@ TEST(ContiguousCache, HandsOnSpansChunksAndSinks) {
   EXPECT_FALSE(mx::array_equal(out, later_rows({})).item<bool>());
 }
 
+TEST(ContiguousCache, CapacityIsWhatTheBuffersGrowTo) {
+  constexpr struct {
+    int first, length, expected;
+  } kCases[] = {{10, 20, 0}, {10, 256, 0}, {10, 257, 0}, {300, 301, 0}, {10, 400, 300}, {1, 2, 270}};
+  for (const auto& [first, length, expected] : kCases) {
+    ContiguousCache cache({1, 0});
+    const int sequence = cache.add_sequence(expected);
+    attend(cache, sequence, random(first, 1));
+    for (int at = first; at < length; ++at) attend(cache, sequence, random(1, 2));
+    for (const auto& buffer : cache.buffers()) {
+      EXPECT_EQ(buffer.shape(1), ContiguousCache::capacity(first, length, expected, 0)) << length;
+    }
+  }
+}
+
 TEST(ContiguousCache, SequencesDoNotMix) {
   const auto x = random(20, 2);
   const auto y = random(20, 3);

@@ -17,7 +17,6 @@
 namespace fovea::generate {
 namespace {
 
-constexpr int kRowsAhead = 256;  // of an answer, for which the cache makes room with the prompt
 
 double milliseconds(Clock::duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
@@ -155,7 +154,7 @@ class Engine::Impl {
     const auto& sink = options_.stage_sink;
     request.sink(PrefillProgress{0, request.prompt_length()});
     request.sequence =
-        cache_.add_sequence(request.prompt_length() + std::min(request.max_tokens, kRowsAhead));
+        cache_.add_sequence(expected_rows(request.prompt_length(), request.max_tokens));
     const auto begin = Clock::now();
     request.inputs_embeds_LD = models::embed_prompt(*model_, request.prompt, sink);
     if (!request.prompt.media.empty()) {

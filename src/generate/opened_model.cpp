@@ -53,4 +53,9 @@ std::shared_ptr<const models::Model> OpenedModel::load(const LoadOptions& option
   return {loaded, loaded->model.get()};
 }
 
+MemoryEstimate OpenedModel::estimate(const Prompt& prompt, const EstimateOptions& options) const {
+  const auto model = models::load_model(checkpoint_);
+  return estimate_memory(*model, models::read_text_limits(checkpoint_), prompt, options);
+}
+
 }  // namespace fovea::generate

@@ -9,6 +9,7 @@
 #include "core/message.h"
 #include "core/prompt.h"
 #include "core/sampling_params.h"
+#include "generate/memory_estimate.h"
 #include "models/model.h"
 #include "processors/processor.h"
 
@@ -39,6 +40,10 @@ class OpenedModel {
   // may change them.
   std::shared_ptr<const models::Model> load(const LoadOptions& options = {},
                                             size_t* added_bytes = nullptr) const;
+
+  // What load() and an answer to `prompt` would take. Maps the weights and reads none; throws as
+  // load() does.
+  MemoryEstimate estimate(const Prompt& prompt, const EstimateOptions& options) const;
 
  private:
   Checkpoint checkpoint_;

@@ -133,6 +133,7 @@ void require_supported(const Checkpoint& checkpoint);
 struct TextLimits {
   int context_length = 0;
   int vocab_size = 0;
+  int kv_values = 0;  // of the keys of one token in all layers, and as many of its values
 };
 TextLimits read_text_limits(const Checkpoint& checkpoint);
 

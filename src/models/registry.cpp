@@ -101,7 +101,9 @@ void require_supported(const Checkpoint& checkpoint) { row_of(checkpoint); }
 
 TextLimits read_text_limits(const Checkpoint& checkpoint) {
   const auto config = row_of(checkpoint).decoder_config(checkpoint);
-  return {config.max_position_embeddings, config.vocab_size};
+  const auto& attention = config.attention;
+  return {config.max_position_embeddings, config.vocab_size,
+          config.num_hidden_layers * attention.num_key_value_heads * attention.head_dim};
 }
 
 }  // namespace fovea::models

@@ -22,7 +22,25 @@ mx::array keys_of(const mx::array& x_KCD, int begin, int end) {
   return mx::slice(x_KCD, {0, begin, 0}, {x_KCD.shape(0), end, x_KCD.shape(2)});
 }
 
+// Room after `count` rows came to `length` that filled it: a stretch more, not twice as much.
+int64_t grown_capacity(int64_t length, int count) {
+  return length + count + std::max<int64_t>(kCapacityMin, length / 4);
+}
+
 }  // namespace
+
+int expected_rows(int prompt_length, int max_tokens) {
+  constexpr int kRowsAhead = 256;
+  return prompt_length + std::min(max_tokens, kRowsAhead);
+}
+
+int64_t ContiguousCache::capacity(int first, int length, int expected, int max_kv_size) {
+  const int most = max_kv_size > 0 ? max_kv_size : expected;
+  int64_t rows = std::max({kCapacityMin, first, std::min(expected, most)});
+  const int64_t kept = max_kv_size == 0 ? length : std::min(length, max_kv_size);
+  while (rows < kept) rows = grown_capacity(rows, 1);
+  return rows;
+}
 
 int ContiguousCache::add_sequence(int expected_rows) {
   const int most = options_.max_kv_size > 0 ? options_.max_kv_size : expected_rows;
@@ -93,7 +111,7 @@ mx::array ContiguousCache::extend(const mx::array* buffer, const Sequence& seque
     return append(shrunk, rows_TKD, kept);
   }
   if (length + count <= old.shape(1)) return append(old, rows_TKD, length);
-  const int more = count + std::max(kCapacityMin, length / 4);
+  const auto more = static_cast<int>(grown_capacity(length, count) - length);
   const auto grown =
       mx::concatenate({keys_of(old, 0, length), empty_keys(rows_TKD, more, dtype)}, 1);
   return append(grown, rows_TKD, length);

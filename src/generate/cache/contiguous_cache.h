@@ -13,6 +13,9 @@ namespace fovea::generate {
 
 namespace mx = mlx::core;
 
+// What a cache makes room for with a prompt: some rows of the answer too.
+int expected_rows(int prompt_length, int max_tokens);
+
 class ContiguousCache : public nn::KvCache {
  public:
   struct Options {
@@ -30,6 +33,10 @@ class ContiguousCache : public nn::KvCache {
   };
 
   explicit ContiguousCache(const Options& options) : options_(options) {}
+
+  // Rows that a layer's buffers have room for at most, when `expected` were made room for, `first`
+  // rows come at once and `length` in all, the others one by one.
+  static int64_t capacity(int first, int length, int expected, int max_kv_size);
 
   // `expected_rows` are made room for at once.
   int add_sequence(int expected_rows = 0);

@@ -1,0 +1,122 @@
+#include "generate/memory_estimate.h"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <string>
+
+#include "base/number.h"
+#include "generate/cache/contiguous_cache.h"
+#include "models/names.h"
+#include "nn/linear.h"
+
+namespace fovea::generate {
+namespace {
+
+// MLX takes memory for results when their ops are queued, ahead of the work, and keeps freed blocks
+// of each size for the next array of that size: scratch memory is that of every width that a row
+// takes on its way, this many times over. Measured with bench/run estimate.
+constexpr double kArraysOfTextWidths = 11.5;
+constexpr double kArraysOfTowerWidths = 9;
+// What threads and the allocator keep whatever the request.
+constexpr int64_t kBaseBytes = 12'000'000;
+
+// The widths that rows of a part of the model take on, and its weights.
+struct Part {
+  int64_t weight_bytes = 0;
+  std::set<int> widths;
+  bool is_float32 = false;
+
+  int64_t scratch_bytes(int64_t rows, double arrays) const {
+    int64_t width = 0;
+    for (const int w : widths) width += w;
+    return static_cast<int64_t>(arrays * static_cast<double>(rows * width * 4));
+  }
+};
+
+class Survey : public nn::PathVisitor {
+ public:
+  void parameter(const std::string& name, mx::array& value) override {
+    part_of(full_name(name)).weight_bytes += static_cast<int64_t>(value.nbytes());
+  }
+
+  void quantizable(nn::QuantizableWeight& weight) override {
+    const std::string path = module_name();
+    Part& part = part_of(path);
+    part.is_float32 = part.is_float32 || weight.dtype() == mx::float32;
+    if (path.find("patch_embed") != std::string::npos) patch_values = weight.in_size();
+    // Tables and heads have a row for each token of the vocabulary, whose width no row takes.
+    const bool head = path.ends_with("lm_head");
+    if (!head && !dynamic_cast<nn::Embedding*>(&weight)) part.widths.insert(weight.out_size());
+  }
+
+  Part text;
+  Part towers;
+  int64_t patch_values = 0;
+
+ private:
+  Part& part_of(const std::string& path) { return models::is_multimodal(path) ? towers : text; }
+};
+
+// The number after "NAME:" in a file of /proc, in kB there.
+int64_t proc_bytes(const char* file, const std::string& name) {
+  std::ifstream lines(file);
+  std::string word;
+  while (lines >> word) {
+    int64_t kilobytes = 0;
+    if (word == name + ":" && lines >> kilobytes) return kilobytes * 1024;
+  }
+  return 0;
+}
+
+std::optional<int64_t> control_group_room() {
+  const auto number_in = [](const char* file) -> std::optional<int64_t> {
+    std::string text;
+    std::ifstream(file) >> text;
+    return read_number<int64_t>(text, 0, std::numeric_limits<int64_t>::max());
+  };
+  const auto limit = number_in("/sys/fs/cgroup/memory.max");
+  const auto used = number_in("/sys/fs/cgroup/memory.current");
+  if (!limit || !used) return std::nullopt;
+  return std::max<int64_t>(0, *limit - *used);
+}
+
+}  // namespace
+
+int64_t MemoryEstimate::total() const {
+  return process + std::max(vision, weights + cache + prompt);
+}
+
+MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& limits,
+                               const Prompt& prompt, const EstimateOptions& options) {
+  Survey survey;
+  model.visit(survey);
+  MemoryEstimate estimate;
+  estimate.process = proc_bytes("/proc/self/status", "VmRSS") + kBaseBytes;
+  estimate.weights = survey.text.weight_bytes;
+  const auto tokens = static_cast<int>(prompt.tokens.size());
+  const int rows = std::min(tokens, options.prefill_step_size);
+  const int end = std::min(tokens + options.max_tokens, limits.context_length);
+  estimate.cache = int64_t{2} * limits.kv_values *
+                   ContiguousCache::capacity(rows, end, expected_rows(tokens, options.max_tokens),
+                                             options.max_kv_size) *
+                   (survey.text.is_float32 ? 4 : 2);
+  estimate.prompt =
+      survey.text.scratch_bytes(rows, kArraysOfTextWidths) + int64_t{limits.vocab_size} * 4;
+  for (const auto& span : prompt.media) {
+    const auto values = static_cast<int64_t>(span.pixels.data.size());
+    const int64_t patches = values / std::max<int64_t>(1, survey.patch_values);
+    estimate.vision = std::max(
+        estimate.vision, survey.towers.scratch_bytes(patches, kArraysOfTowerWidths) + values * 4);
+  }
+  return estimate;
+}
+
+std::optional<int64_t> available_memory() {
+  const int64_t system = proc_bytes("/proc/meminfo", "MemAvailable");
+  const auto room = control_group_room();
+  if (system == 0) return room;
+  return room ? std::min(system, *room) : system;
+}
+
+}  // namespace fovea::generate
