@@ -28,11 +28,11 @@ constexpr const char* kMark = ".partial-";
   fail(ErrorKind::kInvalidArgument, "[file] expected a name that is free but '{}' exists", name);
 }
 
-// Open and locked, or -1 where another process has it.
-int lock_folder(const fs::path& folder) {
+// Open and locked; -1 where it is not there or, with LOCK_NB as `flag`, another process has it.
+int lock_folder(const fs::path& folder, int flag) {
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return -1;
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+  if (::flock(fd, LOCK_EX | flag) == 0) return fd;
   ::close(fd);
   return -1;
 }
@@ -42,7 +42,7 @@ void remove_left_behind(const fs::path& path) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(path.parent_path(), ignored)) {
     if (!entry.path().filename().string().starts_with(begin)) continue;
-    const int lock = lock_folder(entry.path());
+    const int lock = lock_folder(entry.path(), LOCK_NB);
     if (lock < 0) continue;
     fs::remove_all(entry.path(), ignored);
     ::close(lock);
@@ -70,14 +70,19 @@ DraftFolder::DraftFolder(const fs::path& path) : name_(path.string()), path_(pla
   std::error_code error;
   if (fs::symlink_status(path_, error).type() != fs::file_type::not_found) refuse_taken(name_);
   fs::create_directories(path_.parent_path(), error);
+  // Nobody takes a folder for one that was left while its maker has not locked it yet.
+  const int parent = lock_folder(path_.parent_path(), 0);
   remove_left_behind(path_);
   std::string name = path_.string() + kMark + "XXXXXX";
-  if (!::mkdtemp(name.data())) {
+  const bool made = ::mkdtemp(name.data()) != nullptr;
+  const int code = errno;
+  if (made) lock_ = lock_folder(name, LOCK_NB);
+  if (parent >= 0) ::close(parent);
+  if (!made) {
     fail(ErrorKind::kInvalidArgument, "[file] expected a folder that can be written for '{}': {}",
-         name_, std::strerror(errno));
+         name_, std::strerror(code));
   }
   draft_ = std::move(name);
-  lock_ = lock_folder(draft_);
 }
 
 DraftFolder::~DraftFolder() {

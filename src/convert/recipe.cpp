@@ -74,7 +74,7 @@ std::vector<std::string> quant_modes() { return names_of(kModes); }
 QuantFormat quant_format(const std::string& mode, std::optional<int> group_size,
                          std::optional<int> bits) {
   const Mode& row = row_of(kModes, "--q-mode", mode);
-  const QuantFormat format{mode, group_size.value_or(row.group_size), bits.value_or(row.bits)};
+  QuantFormat format{mode, group_size.value_or(row.group_size), bits.value_or(row.bits)};
   if (mode != "affine" && (format.group_size != row.group_size || format.bits != row.bits)) {
     fail(ErrorKind::kInvalidArgument,
          "[--q-mode] expected {} with {} bits in groups of {} but got {} bits in groups of {}",

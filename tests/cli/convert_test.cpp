@@ -65,12 +65,13 @@ TEST_F(ConvertCommand, RefusesInOneSentence) {
   EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
-// The folder is whole or absent; what a killed run leaves, the next one removes.
+// The folder is whole or absent; what a killed run leaves, the next one removes. In the foreground,
+// timeout waits until what it killed is gone, and its lock too.
 TEST_F(ConvertCommand, KilledAtAnyTimeItLeavesNothingUnderItsName) {
   int kills = 0;
   for (int i = 0; i < 16; ++i) {
     const Outcome outcome = shell(
-        fmt::format("timeout -s KILL 0.{:03} ", 5 + 13 * i) +
+        fmt::format("timeout --foreground -s KILL 0.{:03} ", 5 + 13 * i) +
         testing::command_line({"convert", tiny(), out().string(), "--quantize", "--q-vision"}));
     if (outcome.code == 0) {
       EXPECT_NE(answer(out().string()), "");

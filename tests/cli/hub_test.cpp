@@ -109,7 +109,7 @@ TEST_F(HubCommands, KilledAtAnyTimeItGoesOn) {
   hub_.after([](const auto&, LocalHub::Reply& reply) { reply.rate = kRate; });
   size_t kills = 0;
   for (int i = 0; i < 12; ++i) {
-    const std::string limit = fmt::format("timeout -s KILL 0.{:02}", 5 + 37 * i % 60);
+    const std::string limit = fmt::format("timeout --foreground -s KILL 0.{:02}", 5 + 37 * i % 60);
     const Outcome outcome =
         shell(fmt::format("HF_HUB_CACHE={} HF_ENDPOINT={} {} {}", cache_.path().string(),
                           hub_.address(), limit, testing::command_line({"pull", "org/name"})));
