@@ -16,6 +16,12 @@ constexpr std::array kGroups = {128, 64, 32};
 
 std::vector<int64_t> shape_of(const mx::array& x) { return {x.shape().begin(), x.shape().end()}; }
 
+// The same with rows of another length: of a weight, or of a stack of them.
+std::vector<int64_t> with_row(std::vector<int64_t> shape, int64_t length) {
+  shape.back() = length;
+  return shape;
+}
+
 class Planner : public nn::PathVisitor {
  public:
   Planner(const std::map<std::string, mx::array>& convolutions, const WeightOptions& options,
@@ -24,13 +30,13 @@ class Planner : public nn::PathVisitor {
 
   void quantizable(nn::QuantizableWeight& weight) override {
     module_ = &weight;
-    if (!weight.affine()) return;
+    if (!weight.quantization()) return;
     quantised_ = true;
     if (!options_.recipe) return;
     fail(ErrorKind::kInvalidArgument,
          "[convert] expected weights that are not quantised but '{}' has {} bits already; "
          "--dequantize first",
-         module_name(), weight.affine()->bits);
+         module_name(), weight.quantization()->bits);
   }
 
   void parameter(const std::string& name, mx::array& value) override {
@@ -38,11 +44,11 @@ class Planner : public nn::PathVisitor {
     const auto convolution = convolutions_.find(path);
     const mx::array& source = convolution == convolutions_.end() ? value : convolution->second;
     const bool of_module = module_ && name == "weight";
-    if (of_module && module_->affine()) {
+    if (of_module && module_->quantization()) {
       packed(source);
     } else if (continues_packed(name)) {
       plan_.weights.back().sources.push_back(source);
-      if (name == "biases") dequantized(plan_.weights.back());
+      dequantized(plan_.weights.back());
     } else if (of_module && convolution == convolutions_.end() && quantizes()) {
       quantized(source);
     } else {
@@ -82,19 +88,23 @@ class Planner : public nn::PathVisitor {
 
   // A weight that is quantised already; its scales and biases follow.
   void packed(const mx::array& source) {
-    plan_.values += int64_t{module_->out_size()} * module_->in_size();
+    const auto& q = *module_->quantization();
+    plan_.values += int64_t{32} * static_cast<int64_t>(source.size()) / q.bits;
     if (!options_.dequantize) return copied(full_name("weight"), source);
     PlannedWeight weight;
     weight.work = Work::kDequantize;
     weight.path = module_name();
-    weight.format = {"affine", module_->affine()->group_size, module_->affine()->bits};
+    weight.format = {kernels::to_string(q.mode), q.group_size, q.bits};
     weight.sources = {source};
-    weight.entries = {{full_name("weight"), "", {module_->out_size(), module_->in_size()}}};
+    weight.entries = {{full_name("weight"), "", with_row(shape_of(source), module_->in_size())}};
     plan_.weights.push_back(std::move(weight));
   }
 
+  // Scales that are no floats stand for values in bfloat16.
   void dequantized(PlannedWeight& weight) {
-    weight.dtype = dtype_of(weight.sources.back());
+    const mx::array& scales = weight.sources.back();
+    const bool floats = mx::issubdtype(scales.dtype(), mx::floating);
+    weight.dtype = floats ? dtype_of(scales) : options_.dtype.value_or(mx::bfloat16);
     weight.entries[0].dtype = nn::safetensors_dtype(weight.dtype);
   }
 
@@ -132,14 +142,16 @@ class Planner : public nn::PathVisitor {
     weight.dtype = dtype_of(source);
     weight.format = format_of(*options_.recipe, path, num_layers_);
     const bool affine = weight.format.mode == "affine";
-    const int64_t out = module_->out_size();
     const int64_t in = module_->in_size();
+    const auto shape = shape_of(source);
     const std::string floats = affine ? nn::safetensors_dtype(weight.dtype) : "U8";
-    weight.entries.push_back({path + ".weight", "U32", {out, in / 32 * weight.format.bits}});
-    weight.entries.push_back({path + ".scales", floats, {out, in / weight.format.group_size}});
+    weight.entries.push_back(
+        {path + ".weight", "U32", with_row(shape, in / 32 * weight.format.bits)});
+    weight.entries.push_back(
+        {path + ".scales", floats, with_row(shape, in / weight.format.group_size)});
     if (affine) weight.entries.push_back({path + ".biases", floats, weight.entries[1].shape});
     if (weight.format != options_.recipe->format) plan_.overrides.emplace(path, weight.format);
-    plan_.values += out * in;
+    plan_.values += static_cast<int64_t>(source.size());
     plan_.weights.push_back(std::move(weight));
   }
 

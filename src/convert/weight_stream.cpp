@@ -37,7 +37,9 @@ std::vector<mx::array> work_on(const PlannedWeight& weight, const std::vector<mx
       return mx::quantize(mx::astype(rows[0], weight.dtype, stream), group_size, bits, mode,
                           std::nullopt, stream);
     case Work::kDequantize: {
-      const auto plain = mx::dequantize(rows[0], rows[1], rows[2], group_size, bits, mode,
+      std::optional<mx::array> biases;
+      if (rows.size() == 3) biases = rows[2];
+      const auto plain = mx::dequantize(rows[0], rows[1], biases, group_size, bits, mode,
                                         std::nullopt, std::nullopt, stream);
       return {mx::astype(plain, weight.dtype, stream)};
     }

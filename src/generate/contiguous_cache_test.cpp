@@ -138,7 +138,8 @@ TEST(ContiguousCache, HandsOnSpansChunksAndSinks) {
 TEST(ContiguousCache, CapacityIsWhatTheBuffersGrowTo) {
   constexpr struct {
     int first, length, expected;
-  } kCases[] = {{10, 20, 0}, {10, 256, 0}, {10, 257, 0}, {300, 301, 0}, {10, 400, 300}, {1, 2, 270}};
+  } kCases[] = {{10, 20, 0},   {10, 256, 0},   {10, 257, 0},
+                {300, 301, 0}, {10, 400, 300}, {1, 2, 270}};
   for (const auto& [first, length, expected] : kCases) {
     ContiguousCache cache({1, 0});
     const int sequence = cache.add_sequence(expected);

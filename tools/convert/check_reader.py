@@ -46,7 +46,7 @@ FORMATS = {
         for name in ("mixed_2_6", "mixed_3_4", "mixed_3_5", "mixed_3_6", "mixed_3_8", "mixed_4_6", "mixed_4_8")
     },
     **{
-        mode: (["--q-mode", mode], {"quantize": True, "q_mode": mode, "q_group_size": None, "q_bits": None}, False)
+        mode: (["--q-mode", mode], {"quantize": True, "q_mode": mode, "q_group_size": None, "q_bits": None}, True)
         for mode in ("mxfp4", "nvfp4", "mxfp8")
     },
     "8 bits, tower too": (["--q-bits", "8", "--q-vision"], None, True),
