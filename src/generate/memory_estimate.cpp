@@ -16,7 +16,7 @@ namespace {
 // MLX takes memory for results when their ops are queued, ahead of the work, and keeps freed blocks
 // of each size for the next array of that size: scratch memory is that of every width that a row
 // takes on its way, this many times over. Measured with bench/run estimate.
-constexpr double kArraysOfTextWidths = 11.5;
+constexpr double kArraysOfTextWidths = 9;
 constexpr double kArraysOfTowerWidths = 9;
 // What threads and the allocator keep whatever the request.
 constexpr int64_t kBaseBytes = 12'000'000;

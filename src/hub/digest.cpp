@@ -59,8 +59,9 @@ std::string digest_of(const std::filesystem::path& file, const std::string& like
   if (size == 0) return digest.hexadecimal();
   const auto mapped = MappedFile::open(file);
   for (size_t at = 0; at < mapped->size(); at += kPieceBytes) {
-    digest.add(mapped->bytes().subspan(at, std::min(kPieceBytes, mapped->size() - at)));
-    mapped->release_pages();
+    const auto piece = mapped->bytes().subspan(at, std::min(kPieceBytes, mapped->size() - at));
+    digest.add(piece);
+    MappedFile::give_back(piece);
   }
   return digest.hexadecimal();
 }

@@ -35,26 +35,33 @@ TEST(Estimate, PartsAddUp) {
   const Json told = estimate({"--image", picture(), "--max-tokens", "16"});
   const auto of = [&](const char* key) { return told[key].as_int(); };
   EXPECT_EQ(of("total"),
-            of("process") + of("weights") + of("cache") + std::max(of("vision"), of("prompt")));
+            of("process") + std::max(of("vision"), of("weights") + of("cache") + of("prompt")));
   EXPECT_GT(of("vision"), 0);
   EXPECT_GT(of("available"), of("total"));
+  // Of the decoder: the tower has the rest of the file.
   const auto file =
       std::filesystem::file_size(std::filesystem::path(model()) / "model.safetensors");
-  EXPECT_GT(of("weights"), static_cast<int64_t>(file) - 16384);
+  EXPECT_GT(of("weights"), static_cast<int64_t>(file) / 4);
   EXPECT_LT(of("weights"), static_cast<int64_t>(file));
 }
 
-// Two layers with two heads of 16 keys and values in bfloat16, and room for 256 rows at first.
+// Two layers with two heads of 16 keys and values in bfloat16, with room for the prompt and up to
+// 256 rows of the answer, at least 256 in all, and for more by stretches of 256.
 TEST(Estimate, KeysAndValuesFollowTheContext) {
   constexpr int64_t kRow = 2 * 2 * 2 * 16 * 2;
-  EXPECT_EQ(estimate({"--max-tokens", "16"})["cache"].as_int(), 256 * kRow);
-  EXPECT_EQ(estimate({"--max-tokens", "300"})["cache"].as_int(), 512 * kRow);
+  const auto rows = [&](const char* tokens) {
+    return estimate({"--max-tokens", tokens})["cache"].as_int() / kRow;
+  };
+  EXPECT_EQ(rows("16"), 256);
+  const auto expected = rows("256");
+  EXPECT_GT(expected, 256);
+  EXPECT_LT(expected, 320);
+  EXPECT_EQ(rows("300"), expected + 1 + 256);
 }
 
 TEST(Estimate, TowersCountOnlyWithAPicture) {
-  const Json without = estimate({});
-  EXPECT_EQ(without["vision"].as_int(), 0);
-  EXPECT_LT(without["weights"].as_int(), estimate({"--image", picture()})["weights"].as_int());
+  EXPECT_EQ(estimate({})["vision"].as_int(), 0);
+  EXPECT_GT(estimate({"--image", picture()})["vision"].as_int(), 0);
 }
 
 TEST(Estimate, SaysWhetherItFits) {
