@@ -29,6 +29,7 @@ struct MediaSpan {
   std::vector<TokenRun> runs;               // where they do not all stand together, in order
   HostTensor pixels;                        // as the family's image processor gives it
   std::array<int, 3> grid_thw = {0, 0, 0};  // patches in time, height, width; zeros where unused
+  std::array<int, 2> tiles = {0, 0};        // rows and columns it is cut into; zeros where unused
   Size original;                            // of the file, upright
   Size used;                                // after resizing
 };

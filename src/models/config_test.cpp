@@ -41,6 +41,63 @@ TEST(Config, ReadsTheReleasedLlava) {
   EXPECT_EQ(read_text_limits(checkpoint).context_length, 4096);
 }
 
+// llava-hf/llava-v1.6-mistral-7b-hf.
+TEST(Config, ReadsTheReleasedLlavaNext) {
+  const auto c = llava_decoder_config(checkpoint_of(R"({
+    "architectures": ["LlavaNextForConditionalGeneration"], "ignore_index": -100,
+    "image_grid_pinpoints": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
+    "image_token_index": 32000, "model_type": "llava_next", "projector_hidden_act": "gelu",
+    "text_config": {"_name_or_path": "mistralai/Mistral-7B-Instruct-v0.2",
+      "architectures": ["MistralForCausalLM"], "intermediate_size": 14336,
+      "max_position_embeddings": 32768, "model_type": "mistral", "num_key_value_heads": 8,
+      "rms_norm_eps": 1e-05, "rope_theta": 1000000.0, "sliding_window": null,
+      "torch_dtype": "bfloat16", "vocab_size": 32064},
+    "torch_dtype": "float16", "use_image_newline_parameter": true, "vocab_size": 32064})"));
+  EXPECT_EQ(c.hidden_size, 4096);
+  EXPECT_EQ(c.attention.num_key_value_heads, 8);
+  EXPECT_EQ(c.max_position_embeddings, 32768);
+  EXPECT_EQ(c.vocab_size, 32064);
+  EXPECT_EQ(c.sliding_windows[0], 0);
+}
+
+// microsoft/Phi-3.5-vision-instruct, its 48 factors each of longrope written as rules.
+TEST(Config, ReadsTheReleasedPhi35Vision) {
+  std::vector<double> factors;
+  for (int i = 0; i < 48; ++i) factors.push_back(1.08 + 1.3 * i);
+  const auto checkpoint = checkpoint_of(fmt::format(
+      R"({{"architectures": ["Phi3VForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 1,
+      "embd_layer": {{"embedding_cls": "image", "hd_transform_order": "sub_glb",
+        "projection_cls": "mlp", "use_hd_transform": true, "with_learnable_separator": true}},
+      "embd_pdrop": 0.0, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 3072,
+      "img_processor": {{"image_dim_out": 1024, "model_name": "openai/clip-vit-large-patch14-336",
+        "name": "clip_vision_model", "num_img_tokens": 144}},
+      "intermediate_size": 8192, "max_position_embeddings": 131072, "model_type": "phi3_v",
+      "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32,
+      "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-05,
+      "rope_scaling": {{"long_factor": [{0}], "short_factor": [{0}], "type": "su"}},
+      "rope_theta": 10000.0, "sliding_window": 262144, "tie_word_embeddings": false,
+      "torch_dtype": "bfloat16", "vocab_size": 32064}})",
+      fmt::join(factors, ", ")));
+  const auto c = phi3_v_decoder_config(checkpoint);
+  EXPECT_EQ(c.hidden_size, 3072);
+  EXPECT_EQ(c.attention.head_dim, 96);
+  EXPECT_TRUE(c.attention.fused_qkv && c.fused_mlp);
+  EXPECT_EQ(c.max_position_embeddings, 131072);
+  EXPECT_EQ(c.sliding_windows[31], 262144);
+  EXPECT_TRUE(c.rope.depends_on_length());
+  EXPECT_EQ(c.tie_word_embeddings, false);
+  // generation_config.json names other ends; those of the chat format are always there.
+  EXPECT_EQ(build_model(checkpoint)->info().eos_token_ids, std::vector<int32_t>({2, 32000, 32007}));
+}
+
+TEST(Config, Phi3VRefusesWhatItCannotArrange) {
+  EXPECT_ERROR(build_model(checkpoint_of(R"({"model_type": "phi3_v", "num_hidden_layers": 1,
+      "vocab_size": 8, "embd_layer": {"hd_transform_order": "both"}})")),
+               ErrorKind::kUnsupported, "hd_transform_order' but got 'both'");
+  EXPECT_EQ(phi3_v_decoder_config(checkpoint_of(R"({"model_type": "phi3_v"})")).sliding_windows[0],
+            0);
+}
+
 TEST(Registry, TellsOfEveryFamilyWhatItIsMadeOf) {
   std::string last;
   for (const auto& card : supported_families()) {

@@ -17,6 +17,10 @@ std::unique_ptr<Model> make_idefics3(const Checkpoint& checkpoint);
 
 text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_llava(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_llava_next(const Checkpoint& checkpoint);
+
+text::DecoderConfig phi3_v_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_phi3_v(const Checkpoint& checkpoint);
 
 text::DecoderConfig paligemma_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_paligemma(const Checkpoint& checkpoint);

@@ -143,5 +143,15 @@ TEST(WeightMemory, TellsWhatOnlyMediaNeed) {
   EXPECT_FALSE(build_model(text)->is_media_weight("model.embed_tokens.weight"));
 }
 
+// phi3_v's decoder has no path of its own.
+TEST(WeightMemory, TellsATowerBelowTheDecodersPath) {
+  const auto model = load_model(fixture("phi3_v/checkpoints/hf-bf16"));
+  const auto memory = weight_memory(*model);
+  EXPECT_FALSE(memory.media.empty());
+  EXPECT_TRUE(model->is_media_weight("model.vision_embed_tokens.glb_GN"));
+  EXPECT_FALSE(model->is_media_weight("model.embed_tokens.weight"));
+  EXPECT_FALSE(model->is_media_weight("lm_head.weight"));
+}
+
 }  // namespace
 }  // namespace fovea::models

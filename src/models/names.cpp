@@ -25,6 +25,7 @@ std::string tower_projector_decoder_path(const std::string& name) {
       replace_prefix(name, {{"model.language_model.", "language_model.model."},
                             {"model.vision_tower.", "vision_tower."},
                             {"model.multi_modal_projector.", "multi_modal_projector."},
+                            {"model.image_newline", "image_newline"},
                             {"lm_head.", "language_model.lm_head."}});
   const std::string tower = "vision_tower.vision_model.";
   if (!path.starts_with(tower)) path = replace_prefix(path, {{"vision_tower.", tower}});

@@ -10,6 +10,7 @@
 #include "processors/image_processors.h"
 #include "processors/pixel_scale.h"
 #include "processors/resample.h"
+#include "processors/window.h"
 
 namespace fovea::processors {
 namespace {
@@ -48,16 +49,6 @@ std::vector<std::pair<Size, Size>> PanAndScan::pieces(Size size) const {
   return pieces;
 }
 
-Image cut(const Image& image, Size corner, Size size) {
-  Image out;
-  out.size = size;
-  for (int y = corner.height; y < corner.height + size.height; ++y) {
-    const auto* row = image.rgb.data() + (int64_t{y} * image.size.width + corner.width) * 3;
-    out.rgb.insert(out.rgb.end(), row, row + int64_t{3} * size.width);
-  }
-  return out;
-}
-
 class Gemma3ImageProcessor : public ImageProcessor {
  public:
   Gemma3ImageProcessor(const Json& config, const Checkpoint& checkpoint)
@@ -90,7 +81,8 @@ class Gemma3ImageProcessor : public ImageProcessor {
     const auto pieces = scan_.pieces(image.size);
     ProcessedImage out;
     add(image, out);
-    for (const auto& [corner, size] : pieces) add(cut(image, corner, size), out);
+    for (const auto& [corner, size] : pieces)
+      add(window(image, corner.width, corner.height, size), out);
     const int squares = static_cast<int>(pieces.size()) + 1;
     out.tokens = squares * tokens_;
     out.pixels.shape = {squares, 3, out.used.height, out.used.width};

@@ -19,6 +19,7 @@ namespace fovea::processors {
 struct ProcessedImage {
   HostTensor pixels;                        // family layout, see each implementation
   std::array<int, 3> grid_thw = {0, 0, 0};  // patches; zeros where the family has no grid
+  std::array<int, 2> tiles = {0, 0};        // rows, columns; zeros where it is not cut
   int tokens = 0;                           // placeholders that the picture takes in the prompt
   std::string markup;                       // the text with them in it, or empty
   Size used;                                // pixels after resizing

@@ -16,6 +16,8 @@ constexpr std::array kImageProcessors = {
     Row{"CLIPImageProcessor", make_clip_image_processor},
     Row{"Gemma3ImageProcessor", make_gemma3_image_processor},
     Row{"Idefics3ImageProcessor", make_idefics3_image_processor},
+    Row{"LlavaNextImageProcessor", make_llava_next_image_processor},
+    Row{"Phi3VImageProcessor", make_phi3_v_image_processor},
     Row{"Qwen2VLImageProcessor", make_qwen2_vl_image_processor},
     Row{"SiglipImageProcessor", make_siglip_image_processor},
     Row{"SmolVLMImageProcessor", make_idefics3_image_processor},

@@ -14,6 +14,10 @@ std::unique_ptr<ImageProcessor> make_gemma3_image_processor(const Json& config,
                                                             const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_idefics3_image_processor(const Json& config,
                                                               const Checkpoint& checkpoint);
+std::unique_ptr<ImageProcessor> make_llava_next_image_processor(const Json& config,
+                                                                const Checkpoint& checkpoint);
+std::unique_ptr<ImageProcessor> make_phi3_v_image_processor(const Json& config,
+                                                            const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_qwen2_vl_image_processor(const Json& config,
                                                               const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_siglip_image_processor(const Json& config,

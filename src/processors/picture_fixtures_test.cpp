@@ -232,6 +232,11 @@ TEST(ImageProcessor, RefusesSlivers) {
       Json::parse(R"({"image_processor_type": "CLIPImageProcessorFast"})", "t"), clip_folder));
   EXPECT_ERROR(clip->process(formula_picture(10000, 1), "thin.png"), ErrorKind::kTooLarge,
                "'thin.png' but got 10000x1");
+  const auto phi = load_image_processor(checkpoint_with(
+      Json::parse(R"({"image_processor_type": "Phi3VImageProcessor"})", "t"), folder));
+  EXPECT_NO_THROW(phi->process(formula_picture(336, 1), "p"));
+  EXPECT_ERROR(phi->process(formula_picture(1, 337), "thin.png"), ErrorKind::kInvalidData,
+               "'thin.png' but got 1x337");
   EXPECT_ERROR(load_image_processor(checkpoint_with(
                    Json::parse(R"({"image_processor_type": "Other"})", "t"), folder)),
                ErrorKind::kUnsupported, "got 'Other'");
@@ -266,6 +271,16 @@ TEST(ImageProcessor, RefusesOddConfigs) {
                "max_image_size": {"longest_edge": -1}})",
           R"({"image_processor_type": "SiglipImageProcessor", "rescale_factor": 1e38,
                "do_normalize": false})",
+          R"({"image_processor_type": "LlavaNextImageProcessor", "crop_size": 336, "size": 224})",
+          R"({"image_processor_type": "LlavaNextImageProcessor", "image_grid_pinpoints": []})",
+          R"({"image_processor_type": "LlavaNextImageProcessor", "image_grid_pinpoints": [[224]]})",
+          R"({"image_processor_type": "LlavaNextImageProcessor",
+               "image_grid_pinpoints": [[448, 300]]})",
+          R"({"image_processor_type": "LlavaNextImageProcessor",
+               "image_grid_pinpoints": [[224, 22400]]})",
+          R"({"image_processor_type": "Phi3VImageProcessor", "num_crops": 0})",
+          R"({"image_processor_type": "Phi3VImageProcessor", "num_crops": 65})",
+          R"({"image_processor_type": "Phi3VImageProcessor", "num_img_tokens": 143})",
       }) {
     const testing::TemporaryFolder folder;
     EXPECT_ERROR(load_image_processor(checkpoint_with(Json::parse(text, "t"), folder)),

@@ -15,9 +15,6 @@ class PixelScale {
   // Throws Error(kInvalidData) for numbers that give infinite pixels.
   PixelScale(const Json& config, const std::array<float, 3>& default_mean,
              const std::array<float, 3>& default_std);
-  float operator()(int channel, uint8_t value) const {
-    return table_[static_cast<size_t>(channel)][value];
-  }
   // One channel of `count` neighbouring pixels.
   void scale(int channel, const uint8_t* rgb, int count, float* to) const {
     const auto& table = table_[static_cast<size_t>(channel)];

@@ -17,21 +17,35 @@ struct Format {
   std::string_view image_token_key;
   std::string_view image_token;
   bool images_first = false;
-  std::string_view placeholder = {};  // what templates put, where that is not the token itself
+  // What templates put, where that is not the token itself; '#' is the number of the picture.
+  std::string_view placeholder = {};
   // A prompt is the pictures, beginning-of-text, the last message's text and a line break; a
   // conversation and its template have no say.
   bool bare = false;
+  // Whether content is a string, in which a line with the placeholder marks a picture.
+  bool marked = false;
+  // Whether the text between placeholders is tokenised piece by piece. Otherwise the picture's
+  // markup takes the placeholder's place first.
+  bool in_pieces = false;
 };
 
-// Content is a list of entries for these, a string for every other type.
+// Content is a list of entries where it is not marked, and a string for every other type.
 constexpr std::array kFormats = {
     Format{"gemma3", "image_token_index", "<image_soft_token>", false, "<start_of_image>"},
     Format{"idefics3", "image_token_id", "<image>", true},
     Format{"llava", "image_token_index", "<image>"},
+    Format{"llava_next", "image_token_index", "<image>"},
     Format{.model_type = "paligemma",
            .image_token_key = "image_token_index",
            .image_token = "<image>",
            .bare = true},
+    Format{.model_type = "phi3_v",
+           .image_token_key = "",
+           .image_token = "<|image|>",
+           .images_first = true,
+           .placeholder = "<|image_#|>",
+           .marked = true,
+           .in_pieces = true},
     Format{"qwen2_5_vl", "image_token_id", "<|image_pad|>", true},
     Format{"qwen2_vl", "image_token_id", "<|image_pad|>"},
     Format{"qwen3_vl", "image_token_id", "<|image_pad|>", true},
@@ -88,12 +102,25 @@ int unplaced_images(const ChatRequest& request) {
   return static_cast<int>(request.images.size()) - placed;
 }
 
+// The message that takes the pictures that no part names, or how many messages there are.
+size_t last_user_message(const ChatRequest& request) {
+  size_t last = request.messages.size();
+  for (size_t i = 0; i < request.messages.size(); ++i) {
+    if (request.messages[i].role == "user") last = i;
+  }
+  return last;
+}
+
 // Pictures in the order in which their placeholders are rendered.
-std::vector<int> picture_order(const ChatRequest& request) {
+std::vector<int> picture_order(const ChatRequest& request, bool images_first) {
   const auto count = static_cast<int>(request.images.size());
+  const size_t last_user = last_user_message(request);
   std::vector<int> order;
-  for (const auto& message : request.messages) {
-    for (const auto& part : message.parts) {
+  size_t before_last = 0;  // pictures that stand before those of the last user message
+  size_t through_last = 0;
+  for (size_t i = 0; i < request.messages.size(); ++i) {
+    if (i == last_user) before_last = order.size();
+    for (const auto& part : request.messages[i].parts) {
       if (part.kind != Part::Kind::kImage) continue;
       if (part.image < 0 || part.image >= count ||
           std::find(order.begin(), order.end(), part.image) != order.end()) {
@@ -103,10 +130,14 @@ std::vector<int> picture_order(const ChatRequest& request) {
       }
       order.push_back(part.image);
     }
+    if (i == last_user) through_last = order.size();
   }
+  std::vector<int> further;
   for (int i = 0; i < count; ++i) {
-    if (std::find(order.begin(), order.end(), i) == order.end()) order.push_back(i);
+    if (std::find(order.begin(), order.end(), i) == order.end()) further.push_back(i);
   }
+  const size_t at = images_first ? before_last : through_last;
+  order.insert(order.begin() + static_cast<std::ptrdiff_t>(at), further.begin(), further.end());
   return order;
 }
 
@@ -120,6 +151,22 @@ void add_run(MediaSpan& span, TokenRun run) {
   }
 }
 
+// `found` of `what` there are.
+void require_placeholders(const std::string& what, int64_t found, size_t pictures) {
+  const auto wanted = static_cast<int64_t>(pictures);
+  if (found > wanted) {
+    fail(ErrorKind::kInvalidArgument,
+         "[prompt] expected text without the picture token '{}' but got it {} times for {} "
+         "pictures",
+         what, found, pictures);
+  }
+  if (found < wanted) {
+    fail(ErrorKind::kInvalidArgument,
+         "[prompt] expected a placeholder for each of {} pictures but the rendered prompt has {}",
+         pictures, found);
+  }
+}
+
 }  // namespace
 
 Processor::Processor(const Checkpoint& checkpoint)
@@ -130,32 +177,35 @@ Processor::Processor(const Checkpoint& checkpoint)
   if (!format) return;
   images_first_ = format->images_first;
   bare_ = format->bare;
+  marked_ = format->marked;
+  in_pieces_ = format->in_pieces;
   image_processor_ = load_image_processor(checkpoint);
   const Json id = checkpoint.config[format->image_token_key];
   if (!id.is_null()) image_token_id_ = id.as_int32();
   if (image_token_id_ < 0) {
-    image_token_id_ = tokenizer_->token_to_id(format->image_token).value_or(-1);
+    image_token_id_ = tokenizer_->token_to_id(format->image_token).value_or(in_pieces_ ? 0 : -1);
   }
   placeholder_ = format->placeholder.empty() ? tokenizer_->id_to_token(image_token_id_)
                                              : std::string(format->placeholder);
 }
 
 Json Processor::template_context(const ChatRequest& request) const {
-  int unplaced = unplaced_images(request);
-  size_t last_user = request.messages.size();
-  for (size_t i = 0; i < request.messages.size(); ++i) {
-    if (request.messages[i].role == "user") last_user = i;
-  }
+  const int unplaced = unplaced_images(request);
+  const size_t last_user = last_user_message(request);
   if (unplaced > 0 && last_user == request.messages.size()) {
     fail(ErrorKind::kInvalidArgument, "[messages] expected a user message for the pictures");
   }
   JsonArray messages;
+  size_t next_image = 0;
   for (size_t i = 0; i < request.messages.size(); ++i) {
     const Message& message = request.messages[i];
     JsonObject entry;
     entry.set("role", message.role);
-    if (image_processor_) {
-      entry.set("content", content_list(message, i == last_user ? unplaced : 0, images_first_));
+    const int further = i == last_user ? unplaced : 0;
+    if (marked_) {
+      entry.set("content", marked_text(message, further, next_image));
+    } else if (image_processor_) {
+      entry.set("content", content_list(message, further, images_first_));
     } else {
       entry.set("content", content_text(message));
     }
@@ -178,7 +228,7 @@ std::vector<Processor::Picture> Processor::process_pictures(const ChatRequest& r
          request.images.size());
   }
   std::vector<Picture> pictures;
-  for (const int index : picture_order(request)) {
+  for (const int index : picture_order(request, images_first_)) {
     const MediaBytes& media = request.images[static_cast<size_t>(index)];
     Image image = decode_image(media);
     MediaSpan span;
@@ -190,6 +240,7 @@ std::vector<Processor::Picture> Processor::process_pictures(const ChatRequest& r
     span.count = processed.tokens;
     span.pixels = std::move(processed.pixels);
     span.grid_thw = processed.grid_thw;
+    span.tiles = processed.tiles;
     span.used = processed.used;
     pictures.push_back({std::move(span), std::move(processed.markup)});
   }
@@ -203,19 +254,36 @@ std::vector<int32_t> tokenize(const Tokenizer& tokenizer, const ChatTemplate& ch
   return tokenizer.encode(rendered, !has_bos);
 }
 
-void Processor::require_placeholders(int64_t found, size_t pictures) const {
-  const auto wanted = static_cast<int64_t>(pictures);
-  if (found > wanted) {
-    fail(ErrorKind::kInvalidArgument,
-         "[prompt] expected text without the picture token '{}' but got it {} times for {} "
-         "pictures",
-         tokenizer_->id_to_token(image_token_id_), found, pictures);
+std::string Processor::placeholder(size_t index) const {
+  const size_t at = marked_ ? placeholder_.find('#') : std::string::npos;
+  if (at == std::string::npos) return placeholder_;
+  return placeholder_.substr(0, at) + std::to_string(index + 1) + placeholder_.substr(at + 1);
+}
+
+// Text with a line for each picture, those that no part names first. `next` counts pictures.
+std::string Processor::marked_text(const Message& message, int further_images, size_t& next) const {
+  std::string text;
+  for (int i = 0; i < further_images; ++i) text += placeholder(next++) + "\n";
+  for (const auto& part : message.parts) {
+    text += part.kind == Part::Kind::kImage ? placeholder(next++) + "\n" : part.text;
   }
-  if (found < wanted) {
-    fail(ErrorKind::kInvalidArgument,
-         "[prompt] expected a placeholder for each of {} pictures but the rendered prompt has {}",
-         pictures, found);
+  return text;
+}
+
+// The rendered prompt between the pictures' placeholders: one piece more than there are pictures.
+std::vector<std::string> Processor::pieces(const std::string& rendered, size_t pictures) const {
+  std::vector<std::string> pieces;
+  size_t from = 0;
+  for (;;) {
+    const std::string token = placeholder(pieces.size());
+    const size_t at = token.empty() ? std::string::npos : rendered.find(token, from);
+    if (at == std::string::npos) break;
+    pieces.push_back(rendered.substr(from, at - from));
+    from = at + token.size();
   }
+  require_placeholders(placeholder(pictures), static_cast<int64_t>(pieces.size()), pictures);
+  pieces.push_back(rendered.substr(from));
+  return pieces;
 }
 
 // The rendered prompt with each picture's markup in the place of its token.
@@ -223,22 +291,27 @@ std::string Processor::with_markup(const std::string& rendered,
                                    const std::vector<Picture>& pictures) const {
   const bool any = std::any_of(pictures.begin(), pictures.end(),
                                [](const Picture& picture) { return !picture.markup.empty(); });
-  if (!any) return rendered;
-  std::string text;
-  size_t found = 0;
-  size_t from = 0;
-  for (;;) {
-    const bool any_more = !placeholder_.empty();
-    const size_t at = any_more ? rendered.find(placeholder_, from) : std::string::npos;
-    if (at == std::string::npos) break;
-    if (found < pictures.size()) {
-      text += rendered.substr(from, at - from) + pictures[found].markup;
-    }
-    ++found;
-    from = at + placeholder_.size();
+  if (!any && !marked_) return rendered;
+  const auto parts = pieces(rendered, pictures.size());
+  std::string text = parts[0];
+  for (size_t i = 0; i < pictures.size(); ++i) text += pictures[i].markup + parts[i + 1];
+  return text;
+}
+
+Prompt Processor::expand_pieces(std::string rendered, std::vector<Picture> pictures) const {
+  Prompt prompt;
+  const auto parts = pieces(rendered, pictures.size());
+  prompt.tokens = tokenize(*tokenizer_, template_, parts[0]);
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    MediaSpan& span = pictures[i].span;
+    span.begin = static_cast<int>(prompt.tokens.size());
+    prompt.tokens.insert(prompt.tokens.end(), static_cast<size_t>(span.count), image_token_id_);
+    const auto ids = tokenizer_->encode(parts[i + 1], true);
+    prompt.tokens.insert(prompt.tokens.end(), ids.begin(), ids.end());
+    prompt.media.push_back(std::move(span));
   }
-  require_placeholders(static_cast<int64_t>(found), pictures.size());
-  return text + rendered.substr(from);
+  prompt.text = std::move(rendered);
+  return prompt;
 }
 
 std::string Processor::bare_prompt(const ChatRequest& request) const {
@@ -263,7 +336,7 @@ Prompt Processor::expand(std::string rendered, std::vector<Picture> pictures) co
     // Markup repeats the token already, which is checked as if it did not.
     int64_t found = std::count(ids.begin(), ids.end(), image_token_id_);
     for (const auto& [span, markup] : pictures) found -= markup.empty() ? 0 : span.count - 1;
-    require_placeholders(found, pictures.size());
+    require_placeholders(tokenizer_->id_to_token(image_token_id_), found, pictures.size());
   }
   size_t next = 0;
   int placed = 0;  // tokens of the picture that is next
@@ -289,7 +362,8 @@ Prompt Processor::expand(std::string rendered, std::vector<Picture> pictures) co
 Prompt Processor::process(const ChatRequest& request) const {
   auto pictures = process_pictures(request);
   std::string rendered = bare_ ? bare_prompt(request) : template_.render(template_context(request));
-  return expand(std::move(rendered), std::move(pictures));
+  return in_pieces_ ? expand_pieces(std::move(rendered), std::move(pictures))
+                    : expand(std::move(rendered), std::move(pictures));
 }
 
 }  // namespace fovea::processors

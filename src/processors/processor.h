@@ -43,15 +43,20 @@ class Processor {
   };
   std::vector<Picture> process_pictures(const ChatRequest& request) const;
   std::string bare_prompt(const ChatRequest& request) const;
+  std::string marked_text(const Message& message, int further_images, size_t& next) const;
   std::vector<int32_t> tokens_of(const std::string& text) const;
   Prompt expand(std::string rendered, std::vector<Picture> pictures) const;
+  Prompt expand_pieces(std::string rendered, std::vector<Picture> pictures) const;
+  std::vector<std::string> pieces(const std::string& rendered, size_t pictures) const;
+  std::string placeholder(size_t index) const;  // of a picture in the rendered prompt
   std::string with_markup(const std::string& rendered, const std::vector<Picture>& pictures) const;
-  void require_placeholders(int64_t found, size_t pictures) const;
 
   std::string model_type_;
   bool images_first_ = false;
   std::string placeholder_;  // what templates put for a picture
-  bool bare_ = false;        // no template: see Format in processor.cpp
+  bool bare_ = false;        // these: see Format in processor.cpp
+  bool marked_ = false;
+  bool in_pieces_ = false;
   std::shared_ptr<const Tokenizer> tokenizer_;
   ChatTemplate template_;
   std::unique_ptr<ImageProcessor> image_processor_;  // null: text only

@@ -257,6 +257,23 @@ TEST(Processor, BuildsMessagesAsMlxVlm) {
   EXPECT_GE(compared, 40);
 }
 
+TEST(Processor, NumbersPicturesInTheOrderOfTheirMarkers) {
+  const Processor processor(
+      open_checkpoint(fixture_path("parity/phi3_v/checkpoints/hf-bf16").string()));
+  // Picture 1 is named by the first message, 0 and 2 by none.
+  ChatRequest request;
+  request.images.resize(3);
+  request.messages = {{"user", {{Part::Kind::kImage, "", 1}, {Part::Kind::kText, "a", -1}}, {}},
+                      {"assistant", {{Part::Kind::kText, "b", -1}}, {}},
+                      {"user", {{Part::Kind::kText, "c", -1}}, {}}};
+  EXPECT_EQ(processor.chat_template().render(processor.template_context(request)),
+            "<|user|>\n<|image_1|>\na<|end|>\n<|assistant|>\nb<|end|>\n"
+            "<|user|>\n<|image_2|>\n<|image_3|>\nc<|end|>\n<|assistant|>\n");
+  request = request_of(Json::parse(R"("see <|image_1|>")", "t"), 0);
+  EXPECT_ERROR(processor.process(request), ErrorKind::kInvalidArgument,
+               "expected text without the picture token '<|image_1|>' but got it 1 times");
+}
+
 TEST(Processor, TellsWhatDoesNotFit) {
   const Processor processor(
       open_checkpoint(fixture_path("parity/qwen2_vl/checkpoints/hf-f32").string()));

@@ -64,6 +64,8 @@ TEST(SynthShapes, HaveTheParametersOfTheRealModels) {
   EXPECT_EQ(values(plan("smolvlm-256m", {})), 256'484'928);
   EXPECT_EQ(values(plan("gemma3-4b", {})), 4'300'079'472);
   EXPECT_EQ(values(plan("paligemma-3b", {})), 2'923'466'480);
+  EXPECT_EQ(values(plan("llava-v1.6-mistral-7b", {})), 7'566'747'648);
+  EXPECT_EQ(values(plan("phi3_v-3.5", {})), 4'146'621'440);
 }
 
 TEST(SynthShapes, FourBitsTakeTheirShareOfTheBytes) {
@@ -128,8 +130,10 @@ TEST_P(SynthFolder, WeightsHaveNoMeanAndTheSpreadOfTheirFanIn) {
     const fs::path out = folder_.path() / std::to_string(bits);
     write_synth_checkpoint(synth_shape(GetParam()), quantized(bits, 32), out);
     const auto tensors = read_weights(out / "model.safetensors");
-    const bool flat = tensors.contains("language_model.norm.weight");
-    const std::string body = flat ? "language_model." : "language_model.model.";
+    const std::string body = tensors.contains("model.norm.weight") ? "model."
+                             : tensors.contains("language_model.norm.weight")
+                                 ? "language_model."
+                                 : "language_model.model.";
     const std::string path = body + "layers.1.mlp.down_proj.";
     const auto weight = mx::dequantize(tensors.at(path + "weight"), tensors.at(path + "scales"),
                                        tensors.at(path + "biases"), 32, bits);
@@ -178,7 +182,7 @@ TEST_P(SynthFolder, AFolderInUseIsLeftAlone) {
 INSTANTIATE_TEST_SUITE_P(Tiny, SynthFolder,
                          ::testing::Values("qwen2_vl-tiny", "llava-tiny", "idefics3-tiny",
                                            "qwen2_5_vl-tiny", "qwen3_vl-tiny", "gemma3-tiny",
-                                           "paligemma-tiny"),
+                                           "paligemma-tiny", "llava_next-tiny", "phi3_v-tiny"),
                          [](const auto& shape) {
                            const std::string name = shape.param;
                            return name.substr(0, name.find('-'));

@@ -8,7 +8,9 @@
 #include "base/error.h"
 #include "cli/synth/shapes_gemma3.h"
 #include "cli/synth/shapes_idefics3.h"
+#include "cli/synth/shapes_llava_next.h"
 #include "cli/synth/shapes_paligemma.h"
+#include "cli/synth/shapes_phi3_v.h"
 #include "cli/synth/shapes_qwen_vl.h"
 
 namespace fovea::cli {
@@ -241,6 +243,31 @@ constexpr std::array kRows = {
       "preprocessor_config.json": {"max_image_size": {"longest_edge": 32},
         "size": {"longest_edge": 64}},
       "processor_config.json": {"image_seq_len": 4}, "vocabulary": {"text": 320}})json"},
+    Row{"llava-v1.6-mistral-7b", kLlavaNext, "{}"},
+    Row{"llava_next-tiny", kLlavaNext, R"json({"config.json": {
+      "image_token_index": 323, "vocab_size": 352,
+      "image_grid_pinpoints": [[56, 112], [112, 56], [112, 112]],
+      "text_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024,
+        "vocab_size": 352},
+      "vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "image_size": 56, "patch_size": 14}},
+      "generation_config.json": {"pad_token_id": 324},
+      "preprocessor_config.json": {"size": {"shortest_edge": 56},
+        "crop_size": {"height": 56, "width": 56},
+        "image_grid_pinpoints": [[56, 112], [112, 56], [112, 112]]},
+      "vocabulary": {"text": 320}})json"},
+    Row{"phi3_v-3.5", kPhi35Vision, "{}"},
+    Row{"phi3_v-tiny", kPhi35Vision, R"json({"config.json": {
+      "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+      "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 1024,
+      "original_max_position_embeddings": 64, "vocab_size": 352,
+      "rope_scaling": {"short_factor": [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7],
+        "long_factor": [1, 1.5, 2, 3, 4, 6, 8, 12]},
+      "vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,
+        "num_attention_heads": 2, "image_size": 56, "patch_size": 14}},
+      "generation_config.json": {"eos_token_id": [330, 324, 323], "pad_token_id": 323},
+      "preprocessor_config.json": {"num_img_tokens": 4}, "vocabulary": {"text": 320}})json"},
 };
 
 }  // namespace

@@ -1,0 +1,40 @@
+// What LLaVA 1.5 and its successors do alike: a CLIP or SigLIP tower of which some hidden states
+// are taken, a two-layer GELU projector, a llama, qwen2 or mistral decoder. Made by the thread that
+// loads, then the engine's.
+//
+// Legend: B pictures of one size, N tokens of each, D hidden size.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/decoder_model.h"
+#include "models/vision/vit.h"
+
+namespace fovea::models {
+
+class LlavaModel : public DecoderModel {
+ public:
+  void visit(nn::Visitor& visitor) override;
+
+ protected:
+  explicit LlavaModel(const Checkpoint& checkpoint);
+
+  // pixels [B, C, H, W] -> [B * N, D]: tower, feature layers, projector.
+  mx::array project(const HostTensor& pixels) const;
+  // N.
+  int tokens_per_picture() const;
+
+  WeightNames weight_names() const override;
+
+  vision::Vit tower_;
+
+ private:
+  int projector_inputs(const Json& config) const;
+
+  std::vector<int> layers_;
+  nn::GeluMlp projector_;
+  bool drops_first_row_;
+};
+
+}  // namespace fovea::models
