@@ -10,6 +10,7 @@
 #include "models/config.h"
 #include "models/decoder_model.h"
 #include "models/families.h"
+#include "models/vision/patches.h"
 #include "models/vision/vit.h"
 
 namespace fovea::models {
@@ -46,9 +47,8 @@ class Idefics3 : public DecoderModel {
   mx::array encode_media(const MediaSpan& span) const override {
     const auto rows = tower_.encode(span.pixels);
     const int e = tower_.config().hidden_size;
-    const int blocks = side() / scale_;
-    const auto tiles = mx::reshape(rows, {-1, blocks, scale_, blocks, scale_, e});
-    const auto together = mx::transpose(tiles, {0, 1, 3, 2, 4, 5});
+    const auto together =
+        vision::merge_neighbours(mx::reshape(rows, {-1, side(), side(), e}), scale_);
     return connector_(mx::reshape(together, {-1, scale_ * scale_ * e}));
   }
 

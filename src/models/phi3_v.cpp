@@ -12,6 +12,7 @@
 #include "models/config.h"
 #include "models/decoder_model.h"
 #include "models/families.h"
+#include "models/vision/patches.h"
 #include "models/vision/vit.h"
 
 namespace fovea::models {
@@ -128,9 +129,7 @@ class Phi3V : public DecoderModel {
     const auto rows = mx::reshape(states, {count, tower_.rows_per_picture(), e});
     const auto grid =
         mx::reshape(mx::slice(rows, {0, 1, 0}, rows.shape()), {count, patches, patches, e});
-    const auto even = mx::slice(grid, {0, 0, 0, 0}, {count, 2 * side_, 2 * side_, e});
-    const auto blocks = mx::reshape(even, {count, side_, 2, side_, 2, e});
-    return mx::reshape(mx::transpose(blocks, {0, 1, 3, 2, 4, 5}), {count, side_, side_, width_});
+    return vision::merge_neighbours(grid, 2);
   }
 
   // Tiles in their places, each line with sub_GN behind it: [rows * side * (columns * side + 1),

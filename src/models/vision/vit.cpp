@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "mlx/ops.h"
 #include "models/config.h"
+#include "models/vision/patches.h"
 #include "nn/positive.h"
 
 namespace fovea::models::vision {
@@ -20,19 +21,6 @@ int patches_per_side(const VitConfig& c) { return c.image_size / c.patch_size; }
 
 int row_count(const VitConfig& c) {
   return patches_per_side(c) * patches_per_side(c) + (c.has_class_row ? 1 : 0);
-}
-
-// [B, C, H, W] -> [B * N, C * patch * patch], in the order of the convolution's weight.
-mx::array unfold(const HostTensor& pixels, const VitConfig& c) {
-  const int side = patches_per_side(c);
-  const int p = c.patch_size;
-  const int b = pixels.shape[0];
-  const mx::array image(pixels.data.data(), {b, c.num_channels, c.image_size, c.image_size},
-                        mx::float32);
-  const auto used = mx::slice(image, {0, 0, 0, 0}, {b, c.num_channels, side * p, side * p});
-  const auto blocks = mx::reshape(used, {b, c.num_channels, side, p, side, p});
-  return mx::reshape(mx::transpose(blocks, {0, 2, 4, 1, 3, 5}),
-                     {b * side * side, c.num_channels * p * p});
 }
 
 // What a tower's model_type says of it, and what holds where vision_config is silent: the defaults
@@ -130,7 +118,8 @@ Vit::Vit(const VitConfig& c)
 
 mx::array Vit::embed(const HostTensor& pixels) const {
   const int b = pixels.shape[0];
-  const auto patches = patch_embedding_(unfold(pixels, config_));
+  const auto patches =
+      patch_embedding_(unfold_patches(pixels, config_.image_size, config_.patch_size));
   auto x_BPD = mx::reshape(patches, {b, patches.shape(0) / b, config_.hidden_size});
   if (config_.has_class_row) {
     const auto first = mx::astype(class_embedding_, mx::float32);
