@@ -55,6 +55,8 @@ std::string Checkpoint::model_type() const {
   std::string type = config["model_type"].as_string();
   std::transform(type.begin(), type.end(), type.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const Json tower = config["vision_config"]["model_type"];
+  if (type == "llava" && tower.is_string() && tower.as_string() == "pixtral") return "pixtral";
   return type;
 }
 

@@ -24,7 +24,8 @@ struct Checkpoint {
   // The named text file of the folder, or nothing when there is none.
   std::optional<std::string> read_text(const std::string& file_name) const;
 
-  // `model_type`, in lower case; an error when config.json has none.
+  // `model_type`, in lower case; an error when config.json has none. A llava whose vision_config is
+  // Pixtral's is a pixtral, as MLX's conversions of the same checkpoints say.
   std::string model_type() const;
 };
 

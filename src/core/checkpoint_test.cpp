@@ -20,6 +20,19 @@ TEST(Checkpoint, OpensAFolder) {
   EXPECT_TRUE(checkpoint.read_json("absent.json").is_null());
 }
 
+// mistral-community/pixtral-12b and mlx-community/pixtral-12b-4bit.
+TEST(Checkpoint, PixtralsAreOneFamilyWhateverTheyCallThemselves) {
+  Checkpoint checkpoint;
+  for (const char* config :
+       {R"({"model_type": "llava", "vision_config": {"model_type": "pixtral"}})",
+        R"({"model_type": "pixtral", "vision_config": {"model_type": "pixtral"}})"}) {
+    checkpoint.config = Json::parse(config, "config.json");
+    EXPECT_EQ(checkpoint.model_type(), "pixtral");
+  }
+  checkpoint.config = Json::parse(R"({"model_type": "llava", "vision_config": {}})", "config.json");
+  EXPECT_EQ(checkpoint.model_type(), "llava");
+}
+
 TEST(Checkpoint, FindsARepositoryInTheHuggingFaceCache) {
   const testing::TemporaryFolder cache;
   const testing::HubEnvironment environment(cache.path());

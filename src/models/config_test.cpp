@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "models/families.h"
+#include "models/vision/pixtral_tower.h"
 #include "models/vision/qwen2_vl_tower.h"
 #include "models/vision/vit.h"
 #include "support/expect_error.h"
@@ -96,6 +97,72 @@ TEST(Config, Phi3VRefusesWhatItCannotArrange) {
                ErrorKind::kUnsupported, "hd_transform_order' but got 'both'");
   EXPECT_EQ(phi3_v_decoder_config(checkpoint_of(R"({"model_type": "phi3_v"})")).sliding_windows[0],
             0);
+}
+
+// mistral-community/pixtral-12b.
+TEST(Config, ReadsTheReleasedPixtral) {
+  const auto checkpoint = checkpoint_of(R"({
+    "architectures": ["LlavaForConditionalGeneration"], "ignore_index": -100,
+    "image_seq_length": 1, "image_token_index": 10, "model_type": "llava",
+    "projector_hidden_act": "gelu",
+    "text_config": {"head_dim": 128, "hidden_size": 5120, "intermediate_size": 14336,
+      "is_composition": true, "max_position_embeddings": 1024000, "model_type": "mistral",
+      "num_hidden_layers": 40, "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
+      "rope_theta": 1000000000.0, "sliding_window": null, "vocab_size": 131072},
+    "torch_dtype": "bfloat16",
+    "vision_config": {"head_dim": 64, "hidden_act": "silu", "image_size": 1024,
+      "is_composition": true, "model_type": "pixtral", "patch_size": 16, "rope_theta": 10000.0,
+      "tie_word_embeddings": false},
+    "vision_feature_layer": -1, "vision_feature_select_strategy": "full"})");
+  const auto c = llava_decoder_config(checkpoint);
+  EXPECT_EQ(c.hidden_size, 5120);
+  EXPECT_EQ(c.attention.head_dim, 128);
+  EXPECT_EQ(c.attention.num_attention_heads, 32);
+  EXPECT_EQ(read_text_limits(checkpoint).context_length, 1024000);
+  const auto tower = vision::read_pixtral_tower_config(checkpoint.config["vision_config"]);
+  EXPECT_EQ(tower.hidden_size, 1024);
+  EXPECT_EQ(tower.num_hidden_layers, 24);
+  EXPECT_EQ(tower.patch_size, 16);
+}
+
+// mistralai/Mistral-Small-3.1-24B-Instruct-2503.
+TEST(Config, ReadsTheReleasedMistralSmall) {
+  const auto checkpoint = checkpoint_of(R"({
+    "architectures": ["Mistral3ForConditionalGeneration"], "image_token_index": 10,
+    "model_type": "mistral3", "multimodal_projector_bias": false, "projector_hidden_act": "gelu",
+    "spatial_merge_size": 2,
+    "text_config": {"attention_dropout": 0.0, "head_dim": 128, "hidden_act": "silu",
+      "hidden_size": 5120, "initializer_range": 0.02, "intermediate_size": 32768,
+      "max_position_embeddings": 131072, "model_type": "mistral", "num_attention_heads": 32,
+      "num_hidden_layers": 40, "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
+      "rope_theta": 1000000000.0, "sliding_window": null, "use_cache": true,
+      "vocab_size": 131072},
+    "torch_dtype": "bfloat16",
+    "vision_config": {"attention_dropout": 0.0, "head_dim": 64, "hidden_act": "silu",
+      "hidden_size": 1024, "image_size": 1540, "initializer_range": 0.02,
+      "intermediate_size": 4096, "model_type": "pixtral", "num_attention_heads": 16,
+      "num_channels": 3, "num_hidden_layers": 24, "patch_size": 14, "rope_theta": 10000.0},
+    "vision_feature_layer": -1})");
+  EXPECT_EQ(read_text_limits(checkpoint).vocab_size, 131072);
+  EXPECT_EQ(llava_decoder_config(checkpoint).intermediate_size, 32768);
+  EXPECT_EQ(vision::read_pixtral_tower_config(checkpoint.config["vision_config"]).patch_size, 14);
+}
+
+TEST(Config, RefusesPixtralTowersByKey) {
+  const auto refuse = [](const std::string& key, const std::string& value, ErrorKind kind) {
+    EXPECT_ERROR(
+        vision::read_pixtral_tower_config(parse(fmt::format(R"({{"{}": {}}})", key, value))), kind,
+        "'" + key + "'");
+  };
+  for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers",
+                          "num_attention_heads", "num_channels", "patch_size"}) {
+    for (const char* value : {"0", "-3", "2147483647"}) {
+      refuse(key, value, ErrorKind::kInvalidData);
+    }
+  }
+  refuse("num_attention_heads", "512", ErrorKind::kInvalidData);  // heads of two values
+  refuse("rope_theta", "0", ErrorKind::kInvalidData);
+  refuse("hidden_act", "\"gelu\"", ErrorKind::kUnsupported);
 }
 
 TEST(Registry, TellsOfEveryFamilyWhatItIsMadeOf) {

@@ -19,11 +19,15 @@ text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_llava(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_llava_next(const Checkpoint& checkpoint);
 
-text::DecoderConfig phi3_v_decoder_config(const Checkpoint& checkpoint);
-std::unique_ptr<Model> make_phi3_v(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_mistral3(const Checkpoint& checkpoint);
 
 text::DecoderConfig paligemma_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_paligemma(const Checkpoint& checkpoint);
+
+text::DecoderConfig phi3_v_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_phi3_v(const Checkpoint& checkpoint);
+
+std::unique_ptr<Model> make_pixtral(const Checkpoint& checkpoint);
 
 text::DecoderConfig qwen2_5_vl_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_qwen2_5_vl(const Checkpoint& checkpoint);

@@ -11,27 +11,6 @@
 namespace fovea::models {
 namespace {
 
-// vision_feature_layer: one hidden state or several, counted from the end when negative.
-std::vector<int> feature_layers(const Json& config, int num_hidden_layers) {
-  const Json value = config["vision_feature_layer"];
-  std::vector<int> layers = {-2};
-  if (value.is_array()) layers = value.as_int_list();
-  if (!value.is_array() && !value.is_null()) layers = {value.as_int32()};
-  if (layers.empty()) {
-    fail(ErrorKind::kInvalidData, "[config.json] expected layers at 'vision_feature_layer'");
-  }
-  for (int& layer : layers) {
-    const int given = layer;
-    if (layer < 0) layer += num_hidden_layers + 1;
-    if (layer < 0 || layer > num_hidden_layers) {
-      fail(ErrorKind::kInvalidData,
-           "[config.json] expected 'vision_feature_layer' within {} layers but got {}",
-           num_hidden_layers, given);
-    }
-  }
-  return layers;
-}
-
 // CLIP's next to last layer without its class row, unless the config says otherwise.
 bool drops_first_row(const Json& config) {
   const std::string strategy = config.get_string("vision_feature_select_strategy", "default");
@@ -51,6 +30,26 @@ vision::VitConfig tower_config(const Json& config) {
 }
 
 }  // namespace
+
+std::vector<int> feature_layers(const Json& config, int num_hidden_layers, int standard) {
+  const Json value = config["vision_feature_layer"];
+  std::vector<int> layers = {standard};
+  if (value.is_array()) layers = value.as_int_list();
+  if (!value.is_array() && !value.is_null()) layers = {value.as_int32()};
+  if (layers.empty()) {
+    fail(ErrorKind::kInvalidData, "[config.json] expected layers at 'vision_feature_layer'");
+  }
+  for (int& layer : layers) {
+    const int given = layer;
+    if (layer < 0) layer += num_hidden_layers + 1;
+    if (layer < 0 || layer > num_hidden_layers) {
+      fail(ErrorKind::kInvalidData,
+           "[config.json] expected 'vision_feature_layer' within {} layers but got {}",
+           num_hidden_layers, given);
+    }
+  }
+  return layers;
+}
 
 text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint) {
   const Json text = checkpoint.config["text_config"];

@@ -13,6 +13,10 @@
 
 namespace fovea::models {
 
+// vision_feature_layer: one hidden state or several, counted from the end when negative; `standard`
+// where the config does not say.
+std::vector<int> feature_layers(const Json& config, int num_hidden_layers, int standard = -2);
+
 class LlavaModel : public DecoderModel {
  public:
   void visit(nn::Visitor& visitor) override;

@@ -24,7 +24,9 @@ std::string tower_projector_decoder_path(const std::string& name) {
   std::string path =
       replace_prefix(name, {{"model.language_model.", "language_model.model."},
                             {"model.vision_tower.", "vision_tower."},
+                            {"model.vision_encoder.", "vision_tower."},
                             {"model.multi_modal_projector.", "multi_modal_projector."},
+                            {"model.vision_projection.", "multi_modal_projector."},
                             {"model.image_newline", "image_newline"},
                             {"lm_head.", "language_model.lm_head."}});
   const std::string tower = "vision_tower.vision_model.";

@@ -19,8 +19,9 @@ NameRule drop_unused(NameRule rule);
 
 // Of families with vision_tower., multi_modal_projector. and language_model.: from released names
 // (vision_tower.vision_model.), newer ones (model.language_model., model.vision_tower., ...), as
-// transformers 5 writes them (vision_tower. without vision_model.) and MLX's. SigLIP's pooling head
-// is dropped: it stands behind every feature.
+// transformers 5 writes them (vision_tower. without vision_model.), those of Mistral's own files
+// (model.vision_encoder., model.vision_projection.) and MLX's. SigLIP's pooling head is dropped: it
+// stands behind every feature.
 std::string tower_projector_decoder_path(const std::string& name);
 
 // Whether the module serves what is not text: a tower, or a projector behind one. Converters leave

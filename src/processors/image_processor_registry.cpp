@@ -18,6 +18,7 @@ constexpr std::array kImageProcessors = {
     Row{"Idefics3ImageProcessor", make_idefics3_image_processor},
     Row{"LlavaNextImageProcessor", make_llava_next_image_processor},
     Row{"Phi3VImageProcessor", make_phi3_v_image_processor},
+    Row{"PixtralImageProcessor", make_pixtral_image_processor},
     Row{"Qwen2VLImageProcessor", make_qwen2_vl_image_processor},
     Row{"SiglipImageProcessor", make_siglip_image_processor},
     Row{"SmolVLMImageProcessor", make_idefics3_image_processor},

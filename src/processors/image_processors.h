@@ -18,6 +18,8 @@ std::unique_ptr<ImageProcessor> make_llava_next_image_processor(const Json& conf
                                                                 const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_phi3_v_image_processor(const Json& config,
                                                             const Checkpoint& checkpoint);
+std::unique_ptr<ImageProcessor> make_pixtral_image_processor(const Json& config,
+                                                             const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_qwen2_vl_image_processor(const Json& config,
                                                               const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_siglip_image_processor(const Json& config,

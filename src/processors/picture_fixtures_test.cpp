@@ -237,6 +237,11 @@ TEST(ImageProcessor, RefusesSlivers) {
   EXPECT_NO_THROW(phi->process(formula_picture(336, 1), "p"));
   EXPECT_ERROR(phi->process(formula_picture(1, 337), "thin.png"), ErrorKind::kInvalidData,
                "'thin.png' but got 1x337");
+  const auto pixtral = load_image_processor(checkpoint_with(
+      Json::parse(R"({"image_processor_type": "PixtralImageProcessor"})", "t"), folder));
+  EXPECT_NO_THROW(pixtral->process(formula_picture(1024, 1), "p"));
+  EXPECT_ERROR(pixtral->process(formula_picture(1, 1025), "thin.png"), ErrorKind::kInvalidData,
+               "less narrow than 'thin.png'");
   EXPECT_ERROR(load_image_processor(checkpoint_with(
                    Json::parse(R"({"image_processor_type": "Other"})", "t"), folder)),
                ErrorKind::kUnsupported, "got 'Other'");
@@ -278,6 +283,9 @@ TEST(ImageProcessor, RefusesOddConfigs) {
                "image_grid_pinpoints": [[448, 300]]})",
           R"({"image_processor_type": "LlavaNextImageProcessor",
                "image_grid_pinpoints": [[224, 22400]]})",
+          R"({"image_processor_type": "PixtralImageProcessor", "patch_size": 0})",
+          R"({"image_processor_type": "PixtralImageProcessor", "size": {"longest_edge": 5000}})",
+          R"({"image_processor_type": "PixtralImageProcessor", "size": [1, 2]})",
           R"({"image_processor_type": "Phi3VImageProcessor", "num_crops": 0})",
           R"({"image_processor_type": "Phi3VImageProcessor", "num_crops": 65})",
           R"({"image_processor_type": "Phi3VImageProcessor", "num_img_tokens": 143})",

@@ -27,6 +27,8 @@ struct Format {
   // Whether the text between placeholders is tokenised piece by piece. Otherwise the picture's
   // markup takes the placeholder's place first.
   bool in_pieces = false;
+  // Whether the content of others than users is a string where it has no pictures.
+  bool strings_but_user = false;
 };
 
 // Content is a list of entries where it is not marked, and a string for every other type.
@@ -35,6 +37,11 @@ constexpr std::array kFormats = {
     Format{"idefics3", "image_token_id", "<image>", true},
     Format{"llava", "image_token_index", "<image>"},
     Format{"llava_next", "image_token_index", "<image>"},
+    Format{.model_type = "mistral3",
+           .image_token_key = "image_token_index",
+           .image_token = "[IMG]",
+           .images_first = true,
+           .strings_but_user = true},
     Format{.model_type = "paligemma",
            .image_token_key = "image_token_index",
            .image_token = "<image>",
@@ -46,6 +53,11 @@ constexpr std::array kFormats = {
            .placeholder = "<|image_#|>",
            .marked = true,
            .in_pieces = true},
+    Format{.model_type = "pixtral",
+           .image_token_key = "image_token_index",
+           .image_token = "[IMG]",
+           .images_first = true,
+           .strings_but_user = true},
     Format{"qwen2_5_vl", "image_token_id", "<|image_pad|>", true},
     Format{"qwen2_vl", "image_token_id", "<|image_pad|>"},
     Format{"qwen3_vl", "image_token_id", "<|image_pad|>", true},
@@ -89,6 +101,12 @@ std::string content_text(const Message& message) {
   std::string text;
   for (const auto& part : message.parts) text += part.text;
   return text;
+}
+
+bool is_plain_text(const Message& message) {
+  return message.role != "user" &&
+         std::all_of(message.parts.begin(), message.parts.end(),
+                     [](const Part& part) { return part.kind == Part::Kind::kText; });
 }
 
 // Images that no part names.
@@ -179,6 +197,7 @@ Processor::Processor(const Checkpoint& checkpoint)
   bare_ = format->bare;
   marked_ = format->marked;
   in_pieces_ = format->in_pieces;
+  strings_but_user_ = format->strings_but_user;
   image_processor_ = load_image_processor(checkpoint);
   const Json id = checkpoint.config[format->image_token_key];
   if (!id.is_null()) image_token_id_ = id.as_int32();
@@ -204,7 +223,7 @@ Json Processor::template_context(const ChatRequest& request) const {
     const int further = i == last_user ? unplaced : 0;
     if (marked_) {
       entry.set("content", marked_text(message, further, next_image));
-    } else if (image_processor_) {
+    } else if (image_processor_ && !(strings_but_user_ && is_plain_text(message))) {
       entry.set("content", content_list(message, further, images_first_));
     } else {
       entry.set("content", content_text(message));

@@ -11,6 +11,7 @@
 #include "cli/synth/shapes_llava_next.h"
 #include "cli/synth/shapes_paligemma.h"
 #include "cli/synth/shapes_phi3_v.h"
+#include "cli/synth/shapes_pixtral.h"
 #include "cli/synth/shapes_qwen_vl.h"
 
 namespace fovea::cli {
@@ -256,6 +257,42 @@ constexpr std::array kRows = {
       "preprocessor_config.json": {"size": {"shortest_edge": 56},
         "crop_size": {"height": 56, "width": 56},
         "image_grid_pinpoints": [[56, 112], [112, 56], [112, 112]]},
+      "vocabulary": {"text": 320}})json"},
+    Row{"pixtral-12b", kPixtral, R"json({"config.json": {
+      "architectures": ["LlavaForConditionalGeneration"], "model_type": "pixtral",
+      "image_seq_length": 1, "vision_feature_select_strategy": "full",
+      "text_config": {"intermediate_size": 14336, "max_position_embeddings": 1024000},
+      "vision_config": {"image_size": 1024, "patch_size": 16}},
+      "preprocessor_config.json": {"patch_size": {"height": 16, "width": 16},
+        "size": {"longest_edge": 1024}},
+      "processor_config.json": {"patch_size": 16}})json"},
+    Row{"pixtral-tiny", kPixtral, R"json({"config.json": {
+      "architectures": ["LlavaForConditionalGeneration"], "model_type": "pixtral",
+      "vision_feature_select_strategy": "full",
+      "text_config": {"head_dim": 32, "hidden_size": 64, "intermediate_size": 128,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "max_position_embeddings": 1024, "vocab_size": 352},
+      "vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 56, "patch_size": 14}},
+      "preprocessor_config.json": {"size": {"longest_edge": 56}},
+      "processor_config.json": {"patch_size": 14}, "vocabulary": {"text": 320}})json"},
+    Row{"mistral3-small-3.1-24b", kPixtral, R"json({"config.json": {
+      "architectures": ["Mistral3ForConditionalGeneration"], "model_type": "mistral3",
+      "multimodal_projector_bias": false, "spatial_merge_size": 2,
+      "text_config": {"intermediate_size": 32768, "max_position_embeddings": 131072},
+      "vision_config": {"image_size": 1540, "patch_size": 14}},
+      "preprocessor_config.json": {"patch_size": 14, "size": {"longest_edge": 1540}},
+      "processor_config.json": {"patch_size": 14, "spatial_merge_size": 2}})json"},
+    Row{"mistral3-tiny", kPixtral, R"json({"config.json": {
+      "architectures": ["Mistral3ForConditionalGeneration"], "model_type": "mistral3",
+      "multimodal_projector_bias": false, "spatial_merge_size": 2,
+      "text_config": {"head_dim": 32, "hidden_size": 64, "intermediate_size": 128,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "max_position_embeddings": 1024, "vocab_size": 352},
+      "vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 56, "patch_size": 14}},
+      "preprocessor_config.json": {"size": {"longest_edge": 56}},
+      "processor_config.json": {"patch_size": 14, "spatial_merge_size": 2},
       "vocabulary": {"text": 320}})json"},
     Row{"phi3_v-3.5", kPhi35Vision, "{}"},
     Row{"phi3_v-tiny", kPhi35Vision, R"json({"config.json": {
