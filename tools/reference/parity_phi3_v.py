@@ -4,7 +4,6 @@ stretches pictures and drops the first token behind each."""
 
 import json
 import math
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -19,15 +18,13 @@ from transformers import (
     CLIPVisionModel,
     Phi3Config,
     Phi3ForCausalLM,
-    PreTrainedTokenizerFast,
 )
 
-from case_files import GREEDY_TOKENS, test_picture, user
+from case_files import test_picture, user
 from tiny_tokenizers import sentencepiece_bpe
 from torch_cases import (
-    TorchReference,
+    ComposedReference,
     quiet,
-    recording,
     write_case,
     write_hugging_face,
     write_mlx_4bit,
@@ -181,79 +178,35 @@ def enlarged(picture):
     return picture if lying else picture.transpose(Image.Transpose.TRANSPOSE)
 
 
-class Reference(TorchReference):
-    packages = ("torch", "torchvision", "transformers", "tokenizers", "pillow", "numpy")
-
-    def __init__(self, folder, model):
-        self.model = model
-        config = json.loads((folder / "config.json").read_text())
-        self.dtype = "quantised" if "quantization" in config else "bfloat16"
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-
-    def prepare(self, messages, paths):
-        marks = "".join(f"<|image_{i + 1}|>\n" for i in range(len(paths)))
-        built = [{**messages[0], "content": marks + messages[0]["content"]}]
-        prompt = self.tokenizer.apply_chat_template(
-            built, add_generation_prompt=True, tokenize=False
-        )
-        pixels, grids, ids = [], [], []
+class Reference(ComposedReference):
+    def pictures(self, paths):
+        """The small view and the tiles of each, with the grid."""
+        made = []
         for path in paths:
             canvas = normalize(to_tensor(enlarged(Image.open(path).convert("RGB"))), MEAN, STD)
             rows, columns = canvas.shape[1] // TILE, canvas.shape[2] // TILE
             view = functional.interpolate(canvas[None], size=(TILE, TILE), mode="bicubic")
             tiles = canvas.reshape(3, rows, TILE, columns, TILE).permute(1, 3, 0, 2, 4)
-            pixels.append(torch.cat([view, tiles.reshape(-1, 3, TILE, TILE)]))
-            grids.append((rows, columns))
-        image = self.tokenizer.convert_tokens_to_ids("<|image|>")
-        for i, piece in enumerate(re.split(r"<\|image_\d+\|>", prompt)):
-            if i > 0:
-                rows, columns = grids[i - 1]
-                count = (rows * columns + 1) * SIDE**2 + 1 + (rows + 1) * SIDE
-                ids += [image] * count
-            ids += self.tokenizer(piece).input_ids
-        return built, prompt, {"ids": ids, "pixels": pixels, "grids": grids, "image": image}
+            made.append((torch.cat([view, tiles.reshape(-1, 3, TILE, TILE)]), rows, columns))
+        return made
 
-    def embeds(self, inputs):
-        ids = torch.tensor(inputs["ids"])
-        embeds = self.model.decoder.get_input_embeddings()(ids)
-        pictures = zip(inputs["pixels"], inputs["grids"])
-        features = [self.model.features(tiles, *grid) for tiles, grid in pictures]
-        if features:
-            at = (ids == inputs["image"])[:, None]
-            embeds = embeds.masked_scatter(at, torch.cat(features))
-        return embeds, features
+    def prepare(self, messages, paths):
+        marks = "".join(f"<|image_{i + 1}|>\n" for i in range(len(paths)))
+        content = [{**messages[0], "content": marks + messages[0]["content"]}]
+        pictures = self.pictures(paths)
+        counts = [(r * c + 1) * SIDE**2 + 1 + (r + 1) * SIDE for _, r, c in pictures]
+        image = self.tokenizer.convert_tokens_to_ids("<|image|>")
+        # Each piece of text is tokenised by itself, with what the tokenizer puts before a text.
+        prompt, inputs = self.in_pieces(content, r"<\|image_\d+\|>", counts, image)
+        return content, prompt, {**inputs, "pictures": pictures}
 
     def stages(self, inputs):
-        decoder = self.model.decoder
-        with torch.no_grad(), recording(decoder.model.layers) as hidden:
-            embeds, features = self.embeds(inputs)
-            logits = decoder(inputs_embeds=embeds[None], use_cache=False).logits[0, -1]
-        length = len(inputs["ids"])
-        found = {"inputs_embeds": embeds, "logits": logits}
-        if features:
-            found["image_features"] = torch.cat(features)
-            found["pixel_values"] = torch.cat(inputs["pixels"])
-        found |= {f"hidden.{i}": value.reshape(length, -1) for i, value in enumerate(hidden)}
-        found = {name: value.numpy() for name, value in found.items()}
-        found["input_ids"] = np.array(inputs["ids"], np.int32)
+        found = super().stages(inputs)
         # The second row is the last position that was known: longrope depends on it.
-        found["position_ids"] = np.stack([np.arange(length), np.full(length, length - 1)]).astype(
-            np.int32
-        )
+        length = len(inputs["ids"])
+        last = np.full(length, length - 1, np.int32)
+        found["position_ids"] = np.stack([found["position_ids"], last])
         return found
-
-    def greedy(self, inputs, chunk=None):
-        with torch.no_grad():
-            embeds, _ = self.embeds(inputs)
-            tokens, margins = [], []
-            for _ in range(GREEDY_TOKENS):
-                logits = self.model.decoder(inputs_embeds=embeds[None], use_cache=False).logits
-                best = logits[0, -1].topk(2)
-                tokens.append(int(best.indices[0]))
-                margins.append(float((best.values[0] - best.values[1]) / logits[0, -1].std()))
-                row = self.model.decoder.get_input_embeddings()(best.indices[:1])
-                embeds = torch.cat([embeds, row])
-        return tokens, min(margins)
 
 
 def cases():

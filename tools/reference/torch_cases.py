@@ -4,6 +4,7 @@ Runs in tools/tiny's environment, which has torch; mlx is not needed.
 """
 
 import json
+import re
 import zlib
 
 import numpy as np
@@ -12,7 +13,12 @@ import transformers
 from PIL import Image
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 import case_files
 from case_files import GREEDY_TOKENS
@@ -28,7 +34,7 @@ def random_values(name, shape, seed):
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     values = rng.standard_normal(shape)
     if len(shape) < 2:
-        ones = "norm" in name and name.endswith("weight")
+        ones = name.endswith("weight") and any(part in name for part in ("norm", "mlp1.0", ".ls"))
         values = 1 + 0.1 * values if ones else 0.3 * values
     elif any(part in name for part in ("position_embedding", "class_embedding", "_GN")):
         values = 0.5 * values
@@ -58,9 +64,16 @@ def write_sidecars(folder, config, sidecars):
             write_json(folder / name, content)
 
 
-def write_hugging_face(folder, config, sidecars, model, released_name, seed):
+def as_they_are(tensors):
+    return tensors
+
+
+def write_hugging_face(
+    folder, config, sidecars, model, released_name, seed, arranged=as_they_are
+):
     """Random weights in bfloat16 under the names of released checkpoints; the model gets them too.
-    A name of None is of a weight that is tied to another."""
+    A name of None is of a weight that is tied to another; `arranged` joins tensors that those
+    checkpoints hold as one."""
     write_sidecars(folder, config, sidecars)
     tensors, values = {}, {}
     for name, parameter in model.state_dict().items():
@@ -69,8 +82,9 @@ def write_hugging_face(folder, config, sidecars, model, released_name, seed):
             continue
         value = torch.tensor(random_values(there, tuple(parameter.shape), seed)).bfloat16()
         tensors[there], values[name] = value, value.float()
+    tensors = {name: value.contiguous() for name, value in arranged(tensors).items()}
     save_torch_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    model.load_state_dict(values, strict=False)
+    load(model, values)
 
 
 def quantised(weight):
@@ -87,7 +101,7 @@ def quantised(weight):
     return packed, scales, biases, (numbers * scale + bias).reshape(rows, columns)
 
 
-def write_mlx_4bit(folder, config, sidecars, model, mlx_name):
+def write_mlx_4bit(folder, config, sidecars, model, mlx_name, arranged=as_they_are):
     """As mlx-community quantises: the decoder's matrices in 4 bits where their rows are long enough,
     the rest in half precision. The model is left with the values that the file holds."""
     quantization = {"group_size": GROUP, "bits": BITS, "mode": "affine"}
@@ -98,7 +112,7 @@ def write_mlx_4bit(folder, config, sidecars, model, mlx_name):
         there, weight = mlx_name(name), parameter.numpy()
         if there is None:
             continue
-        sees = any(part in there for part in ("vision", "projector"))
+        sees = any(part in there for part in ("vision", "projector", "mlp1"))
         if not sees and weight.ndim == 2 and weight.shape[1] % GROUP == 0:
             path = there.removesuffix(".weight")
             packed, scales, biases, weight = quantised(weight)
@@ -108,9 +122,17 @@ def write_mlx_4bit(folder, config, sidecars, model, mlx_name):
             tensors[there] = np.moveaxis(half, 1, -1) if half.ndim == 4 and "patch" in there else half
             weight = half.astype(np.float32)
         values[name] = torch.tensor(weight)
-    tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    tensors = {name: np.ascontiguousarray(value) for name, value in arranged(tensors).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "mlx"})
+    load(model, values)
+
+
+def load(model, values):
+    """Weights that the model ties by itself would overwrite each other."""
     model.load_state_dict(values, strict=False)
+    state = model.state_dict()
+    for name, value in values.items():
+        assert torch.equal(state[name], value), f"{name} is tied to another weight"
 
 
 class recording:
@@ -214,6 +236,69 @@ class TorchReference:
 
     def greedy_tokens(self, prompt, paths, inputs):
         return np.array(self.greedy(*inputs)[0], np.int32)
+
+
+class ComposedReference(TorchReference):
+    """For families that transformers does not have: a module with a `decoder` of its own and
+    `features(*picture)`, joined by a script as the checkpoint's code joins them."""
+
+    packages = ("torch", "torchvision", "transformers", "tokenizers", "pillow", "numpy")
+
+    def __init__(self, folder, model):
+        self.model = model
+        config = json.loads((folder / "config.json").read_text())
+        self.dtype = "quantised" if "quantization" in config else "bfloat16"
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+
+    def in_pieces(self, content, marker, counts, image):
+        """The rendered prompt, and ids with each marker replaced by so many of `image`."""
+        prompt = self.tokenizer.apply_chat_template(
+            content, add_generation_prompt=True, tokenize=False
+        )
+        ids, shown = [], []
+        for i, piece in enumerate(re.split(marker, prompt)):
+            count = counts[i - 1] if i > 0 else 0
+            text = self.tokenizer(piece).input_ids
+            ids += [image] * count + text
+            shown += [True] * count + [False] * len(text)
+        return prompt, {"ids": ids, "shown": shown}
+
+    def embeds(self, inputs):
+        embeds = self.model.decoder.get_input_embeddings()(torch.tensor(inputs["ids"]))
+        features = [self.model.features(*picture) for picture in inputs["pictures"]]
+        if features:
+            at = torch.tensor(inputs["shown"])[:, None]
+            embeds = embeds.masked_scatter(at, torch.cat(features))
+        return embeds, features
+
+    def stages(self, inputs):
+        decoder = self.model.decoder
+        with torch.no_grad(), recording(decoder.model.layers) as hidden:
+            embeds, features = self.embeds(inputs)
+            logits = decoder(inputs_embeds=embeds[None], use_cache=False).logits[0, -1]
+        length = len(inputs["ids"])
+        found = {"inputs_embeds": embeds, "logits": logits}
+        if features:
+            found["image_features"] = torch.cat(features)
+            found["pixel_values"] = torch.cat([picture[0] for picture in inputs["pictures"]])
+        found |= {f"hidden.{i}": value.reshape(length, -1) for i, value in enumerate(hidden)}
+        found = {name: value.numpy() for name, value in found.items()}
+        found["input_ids"] = np.array(inputs["ids"], np.int32)
+        found["position_ids"] = np.arange(length, dtype=np.int32)
+        return found
+
+    def greedy(self, inputs, chunk=None):
+        with torch.no_grad():
+            embeds, _ = self.embeds(inputs)
+            tokens, margins = [], []
+            for _ in range(GREEDY_TOKENS):
+                logits = self.model.decoder(inputs_embeds=embeds[None], use_cache=False).logits
+                best = logits[0, -1].topk(2)
+                tokens.append(int(best.indices[0]))
+                margins.append(float((best.values[0] - best.values[1]) / logits[0, -1].std()))
+                row = self.model.decoder.get_input_embeddings()(best.indices[:1])
+                embeds = torch.cat([embeds, row])
+        return tokens, min(margins)
 
 
 def with_pictures(messages, count, first):
