@@ -47,7 +47,8 @@ bool is_longrope(const std::string& type) { return type == "longrope" || type ==
 
 void scale_frequencies(const Json& scaling, std::vector<float>& frequencies) {
   const std::string type = scaling_type(scaling);
-  if (type == "default" || type == "mrope") return;
+  // "dynamic" changes nothing within max_position_embeddings, and no prompt goes beyond.
+  if (type == "default" || type == "mrope" || type == "dynamic") return;
   if (type == "linear") {
     const double factor = required(scaling, "factor");
     for (float& f : frequencies) f = static_cast<float>(f / factor);
@@ -55,7 +56,9 @@ void scale_frequencies(const Json& scaling, std::vector<float>& frequencies) {
     scale_as_llama3(scaling, frequencies);
   } else {
     fail(ErrorKind::kUnsupported,
-         "[{}] expected rope scaling default, linear, llama3, longrope, su or mrope but got '{}'",
+         "[{}] expected rope scaling default, dynamic, linear, llama3, longrope, su or mrope but "
+         "got "
+         "'{}'",
          scaling.where(), type);
   }
 }

@@ -65,6 +65,12 @@ TEST(RotaryEmbedding, Llama3StretchesLongWavelengthsOnly) {
   EXPECT_NEAR(scaled.back(), plain.back() / 8, 1e-9);
 }
 
+// What InternVL's configs ask for acts beyond max_position_embeddings only.
+TEST(RotaryEmbedding, DynamicScalingChangesNothingWithinTheContext) {
+  EXPECT_EQ(frequencies(R"({"rope_scaling": {"type": "dynamic", "factor": 2.0}})"),
+            frequencies("{}"));
+}
+
 // A tiny form of Phi-3.5's: four frequencies, lengthened from 32 to 512 positions.
 constexpr const char* kLongrope = R"({"max_position_embeddings": 512,
     "original_max_position_embeddings": 32, "rope_scaling": {"type": "su",
