@@ -45,8 +45,8 @@ std::optional<bool> tie_word_embeddings(const Json& config) {
 
 std::vector<int32_t> eos_token_ids(const Checkpoint& checkpoint) {
   std::set<int32_t> ids;
-  for (const Json& source :
-       {checkpoint.generation_config, checkpoint.config, checkpoint.config["text_config"]}) {
+  for (const Json& source : {checkpoint.generation_config, checkpoint.config,
+                             checkpoint.config["text_config"], checkpoint.config["llm_config"]}) {
     const Json eos = source["eos_token_id"];
     if (eos.is_null()) continue;
     if (eos.is_array()) {

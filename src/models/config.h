@@ -32,7 +32,8 @@ void require_multiple(const Json& config, const std::string& whole_key, int whol
 // Hugging Face, and nothing where both are silent.
 std::optional<bool> tie_word_embeddings(const Json& config);
 
-// eos_token_id of generation_config.json, config.json and its text_config, united and sorted.
+// eos_token_id of generation_config.json, config.json and its text_config or llm_config, united and
+// sorted.
 std::vector<int32_t> eos_token_ids(const Checkpoint& checkpoint);
 
 }  // namespace fovea::models

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "models/families.h"
+#include "models/vision/intern_vit.h"
 #include "models/vision/pixtral_tower.h"
 #include "models/vision/qwen2_vl_tower.h"
 #include "models/vision/vit.h"
@@ -163,6 +164,90 @@ TEST(Config, RefusesPixtralTowersByKey) {
   refuse("num_attention_heads", "512", ErrorKind::kInvalidData);  // heads of two values
   refuse("rope_theta", "0", ErrorKind::kInvalidData);
   refuse("hidden_act", "\"gelu\"", ErrorKind::kUnsupported);
+}
+
+// OpenGVLab/InternVL2_5-1B.
+TEST(Config, ReadsTheReleasedInternVl) {
+  const std::string vision = R"({"architectures": ["InternVisionModel"],
+      "attention_dropout": 0.0, "drop_path_rate": 0.0, "dropout": 0.0, "hidden_act": "gelu",
+      "hidden_size": 1024, "image_size": 448, "initializer_factor": 1.0,
+      "initializer_range": 0.02, "intermediate_size": 4096, "layer_norm_eps": 1e-06,
+      "model_type": "intern_vit_6b", "norm_type": "layer_norm", "num_attention_heads": 16,
+      "num_channels": 3, "num_hidden_layers": 24, "patch_size": 14, "qk_normalization": false,
+      "qkv_bias": true, "use_flash_attn": true})";
+  const auto checkpoint = checkpoint_of(R"({
+    "architectures": ["InternVLChatModel"], "downsample_ratio": 0.5, "dynamic_image_size": true,
+    "force_image_size": 448,
+    "llm_config": {"architectures": ["Qwen2ForCausalLM"], "bos_token_id": 151643,
+      "eos_token_id": 151645, "hidden_act": "silu", "hidden_size": 896,
+      "intermediate_size": 4864, "max_position_embeddings": 32768, "max_window_layers": 21,
+      "model_type": "qwen2", "num_attention_heads": 14, "num_hidden_layers": 24,
+      "num_key_value_heads": 2, "rms_norm_eps": 1e-06,
+      "rope_scaling": {"factor": 2.0, "type": "dynamic"}, "rope_theta": 1000000.0,
+      "sliding_window": 32768, "tie_word_embeddings": false, "use_sliding_window": false,
+      "vocab_size": 151674},
+    "max_dynamic_patch": 12, "min_dynamic_patch": 1, "model_type": "internvl_chat",
+    "pad2square": false, "ps_version": "v2", "select_layer": -1, "template": "internvl2_5",
+    "use_thumbnail": true, "vision_config": )" +
+                                        vision + "}");
+  const auto c = internvl_chat_decoder_config(checkpoint);
+  EXPECT_EQ(c.hidden_size, 896);
+  EXPECT_EQ(c.attention.num_key_value_heads, 2);
+  EXPECT_EQ(c.attention.qkv_bias, nn::Linear::Bias::kPresent);
+  EXPECT_EQ(c.tie_word_embeddings, false);
+  EXPECT_EQ(eos_token_ids(checkpoint), std::vector<int32_t>({151645}));
+  const auto tower = vision::read_intern_vit_config(parse(vision));
+  EXPECT_EQ(tower.norm_type, nn::Norm::Kind::kLayer);
+  EXPECT_TRUE(tower.qkv_bias);
+  EXPECT_FALSE(tower.qk_normalization);
+  EXPECT_EQ(tower.hidden_act, kernels::Gelu::kExact);
+  // InternViT-6B says little.
+  EXPECT_EQ(vision::read_intern_vit_config(parse("{}")).norm_type, nn::Norm::Kind::kRms);
+}
+
+TEST(Config, InternVlRefusesWhatItCannotArrange) {
+  const auto refuse = [](const std::string& keys, ErrorKind kind, const std::string& part) {
+    EXPECT_ERROR(build_model(checkpoint_of(R"({"model_type": "internvl_chat", "llm_config":
+        {"num_hidden_layers": 1, "vocab_size": 8}, "vision_config": {"hidden_size": 8,
+        "num_attention_heads": 1, "num_hidden_layers": 1}, )" +
+                                           keys + "}")),
+                 kind, part);
+  };
+  refuse(R"("downsample_ratio": 0.3)", ErrorKind::kInvalidData, "'downsample_ratio'");
+  refuse(R"("downsample_ratio": 0)", ErrorKind::kInvalidData, "'downsample_ratio'");
+  refuse(R"("select_layer": -3)", ErrorKind::kInvalidData, "'select_layer' within 1 layers");
+  EXPECT_ERROR(
+      internvl_chat_decoder_config(checkpoint_of(R"({"llm_config": {"model_type": "internlm2"}})")),
+      ErrorKind::kUnsupported, "llm_config.model_type among");
+  EXPECT_ERROR(vision::read_intern_vit_config(parse(R"({"norm_type": "none"})")),
+               ErrorKind::kUnsupported, "'norm_type' but got 'none'");
+  for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers", "image_size",
+                          "num_attention_heads", "patch_size", "num_channels"}) {
+    EXPECT_ERROR(vision::read_intern_vit_config(parse(fmt::format(R"({{"{}": 2147483647}})", key))),
+                 ErrorKind::kInvalidData, "'" + std::string(key) + "'");
+  }
+}
+
+// qnguyen3/nanoLLaVA; MLX's conversions add a vision_config.
+TEST(Config, ReadsTheReleasedNanoLlava) {
+  const auto checkpoint = checkpoint_of(R"({
+    "architectures": ["LlavaQwen2ForCausalLM"], "attention_dropout": 0.0,
+    "bos_token_id": 151643, "eos_token_id": 151645, "hidden_act": "silu", "hidden_size": 1024,
+    "initializer_range": 0.02, "intermediate_size": 2816, "max_position_embeddings": 32768,
+    "max_window_layers": 21, "mm_hidden_size": 1152, "mm_projector_type": "mlp2x_gelu",
+    "mm_vision_tower": "google/siglip-so400m-patch14-384", "model_type": "llava-qwen2",
+    "num_attention_heads": 16, "num_hidden_layers": 24, "num_key_value_heads": 16,
+    "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768,
+    "use_mm_proj": true, "use_sliding_window": false, "vocab_size": 151936})");
+  const auto c = llava_qwen2_decoder_config(checkpoint);
+  EXPECT_EQ(c.hidden_size, 1024);
+  EXPECT_EQ(c.attention.qkv_bias, nn::Linear::Bias::kPresent);
+  EXPECT_EQ(read_text_limits(checkpoint).vocab_size, 151936);
+  EXPECT_EQ(vision::siglip_so400m_384().num_hidden_layers, 27);
+  EXPECT_ERROR(build_model(checkpoint_of(
+                   R"({"model_type": "bunny-llama", "num_hidden_layers": 1, "vocab_size": 8,
+                       "mm_projector_type": "linear"})")),
+               ErrorKind::kUnsupported, "'mm_projector_type' but got 'linear'");
 }
 
 TEST(Registry, TellsOfEveryFamilyWhatItIsMadeOf) {

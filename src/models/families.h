@@ -9,15 +9,24 @@
 
 namespace fovea::models {
 
+text::DecoderConfig bunny_llama_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_bunny_llama(const Checkpoint& checkpoint);
+
 text::DecoderConfig gemma3_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_gemma3(const Checkpoint& checkpoint);
 
 text::DecoderConfig idefics3_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_idefics3(const Checkpoint& checkpoint);
 
+text::DecoderConfig internvl_chat_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_internvl_chat(const Checkpoint& checkpoint);
+
 text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_llava(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_llava_next(const Checkpoint& checkpoint);
+
+text::DecoderConfig llava_qwen2_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_llava_qwen2(const Checkpoint& checkpoint);
 
 std::unique_ptr<Model> make_mistral3(const Checkpoint& checkpoint);
 

@@ -23,10 +23,14 @@ struct Row {
 
 // One row a family, sorted by name.
 constexpr std::array kFamilies = {
+    Row{"bunny-llama", bunny_llama_decoder_config, make_bunny_llama, "SigLIP; MLP; llama"},
     Row{"gemma3", gemma3_decoder_config, make_gemma3, "SigLIP; average pool, linear; gemma3"},
     Row{"idefics3", idefics3_decoder_config, make_idefics3, "SigLIP; pixel shuffle, linear; llama"},
+    Row{"internvl_chat", internvl_chat_decoder_config, make_internvl_chat,
+        "InternViT on tiles; 2x2 merger, norm and MLP; qwen2 or llama"},
     Row{"llama", text_only_decoder_config, make_text_only, "llama", "none"},
     Row{"llava", llava_decoder_config, make_llava, "CLIP or SigLIP; MLP; llama, mistral or qwen2"},
+    Row{"llava-qwen2", llava_qwen2_decoder_config, make_llava_qwen2, "SigLIP; MLP; qwen2"},
     Row{"llava_next", llava_decoder_config, make_llava_next,
         "CLIP or SigLIP on tiles; MLP; llama, mistral or qwen2"},
     Row{"mistral", text_only_decoder_config, make_text_only, "mistral", "none"},

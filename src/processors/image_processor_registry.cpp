@@ -13,9 +13,11 @@ struct Row {
 };
 
 constexpr std::array kImageProcessors = {
+    Row{"BunnyImageProcessor", make_bunny_image_processor},
     Row{"CLIPImageProcessor", make_clip_image_processor},
     Row{"Gemma3ImageProcessor", make_gemma3_image_processor},
     Row{"Idefics3ImageProcessor", make_idefics3_image_processor},
+    Row{"InternVLImageProcessor", make_internvl_image_processor},
     Row{"LlavaNextImageProcessor", make_llava_next_image_processor},
     Row{"Phi3VImageProcessor", make_phi3_v_image_processor},
     Row{"PixtralImageProcessor", make_pixtral_image_processor},
@@ -23,6 +25,28 @@ constexpr std::array kImageProcessors = {
     Row{"SiglipImageProcessor", make_siglip_image_processor},
     Row{"SmolVLMImageProcessor", make_idefics3_image_processor},
 };
+
+// Families whose pictures are handled by code beside the model, whatever preprocessor_config.json
+// says; it may be missing.
+struct OwnRow {
+  std::string_view model_type;
+  std::string_view image_processor_type;
+};
+
+constexpr std::array kOwnProcessors = {
+    OwnRow{"bunny-llama", "BunnyImageProcessor"},
+    OwnRow{"llava-qwen2", "BunnyImageProcessor"},
+    OwnRow{"internvl_chat", "InternVLImageProcessor"},
+};
+
+std::string_view own_processor(const Checkpoint& checkpoint) {
+  for (const auto& row : kOwnProcessors) {
+    if (checkpoint.config["model_type"].is_string() && checkpoint.model_type() == row.model_type) {
+      return row.image_processor_type;
+    }
+  }
+  return {};
+}
 
 // Older checkpoints say feature_extractor_type, newer ones end in "Fast".
 std::string type_of(const Json& config) {
@@ -38,12 +62,14 @@ std::string type_of(const Json& config) {
 std::unique_ptr<ImageProcessor> load_image_processor(const Checkpoint& checkpoint) {
   Json config = checkpoint.read_json("preprocessor_config.json");
   if (config.is_null()) config = checkpoint.read_json("processor_config.json")["image_processor"];
+  const auto own = own_processor(checkpoint);
+  if (config.is_null() && !own.empty()) config = Json::parse("{}", "preprocessor_config.json");
   if (config.is_null()) {
     fail(ErrorKind::kNotFound,
          "[preprocessor_config.json] expected this file in '{}' but there is none",
          checkpoint.name);
   }
-  const std::string type = type_of(config);
+  const std::string type = own.empty() ? type_of(config) : std::string(own);
   std::string known;
   for (const auto& row : kImageProcessors) {
     if (type == row.image_processor_type) return row.make(config, checkpoint);

@@ -8,11 +8,15 @@
 
 namespace fovea::processors {
 
+std::unique_ptr<ImageProcessor> make_bunny_image_processor(const Json& config,
+                                                           const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_clip_image_processor(const Json& config,
                                                           const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_gemma3_image_processor(const Json& config,
                                                             const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_idefics3_image_processor(const Json& config,
+                                                              const Checkpoint& checkpoint);
+std::unique_ptr<ImageProcessor> make_internvl_image_processor(const Json& config,
                                                               const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_llava_next_image_processor(const Json& config,
                                                                 const Checkpoint& checkpoint);

@@ -309,6 +309,43 @@ TEST(ImageProcessor, RefusesTooManyTiles) {
                "for 'wide.png' but got 1200x400 in tiles of 1");
 }
 
+// Families that bring their own processor: the settings stand in config.json.
+TEST(ImageProcessor, OfAFamilyIsTakenWhateverTheFileSays) {
+  const testing::TemporaryFolder folder;
+  Checkpoint checkpoint{"here", folder.path(), {}, {}};
+  const auto load = [&](const std::string& config) {
+    checkpoint.config = Json::parse(config, "config.json");
+    return load_image_processor(checkpoint);
+  };
+  // No preprocessor_config.json: two tiles, a view, 256 tokens each.
+  const std::string internvl = R"({"model_type": "internvl_chat", "vision_config": {})";
+  EXPECT_EQ(load(internvl + "}")->process(formula_picture(200, 100), "p").tokens, 3 * 256);
+  EXPECT_EQ(load(internvl + R"(, "use_thumbnail": false})")
+                ->process(formula_picture(200, 100), "p")
+                .tokens,
+            2 * 256);
+  EXPECT_EQ(load(internvl + R"(, "dynamic_image_size": false})")
+                ->process(formula_picture(200, 100), "p")
+                .tokens,
+            256);
+  for (const char* keys :
+       {R"("min_dynamic_patch": 13)", R"("max_dynamic_patch": 257)", R"("downsample_ratio": 0)",
+        R"("force_image_size": 4097)", R"("force_image_size": 14)"}) {
+    EXPECT_ERROR(load(internvl + ", " + keys + "}"), ErrorKind::kInvalidData,
+                 "[config.json] expected");
+  }
+  const std::string bunny = R"({"model_type": "llava-qwen2", "image_aspect_ratio": "pad")";
+  const auto padding = load(bunny + "}");
+  EXPECT_EQ(padding->process(formula_picture(9, 4), "p").tokens, 27 * 27);
+  EXPECT_ERROR(padding->process(formula_picture(8193, 1), "thin.png"), ErrorKind::kTooLarge,
+               "'thin.png' but got 8193x1");
+  EXPECT_ERROR(load(bunny + R"(, "vision_config": {"image_size": 8}})"), ErrorKind::kInvalidData,
+               "the tower's 8 pixels");
+  folder.write("preprocessor_config.json",
+               R"({"image_processor_type": "CLIPImageProcessor", "size": 224})");
+  EXPECT_EQ(load(internvl + "}")->process(formula_picture(5, 5), "p").tokens, 256);
+}
+
 TEST(ImageProcessor, HoldsItsLimits) {
   const auto load = [](const std::string& type, const std::string& key, int value) {
     const testing::TemporaryFolder folder;

@@ -27,15 +27,39 @@ struct Format {
   // Whether the text between placeholders is tokenised piece by piece. Otherwise the picture's
   // markup takes the placeholder's place first.
   bool in_pieces = false;
+  // Whether what the tokenizer puts before a text stands before the first piece only.
+  bool starts_once = false;
   // Whether the content of others than users is a string where it has no pictures.
   bool strings_but_user = false;
 };
 
 // Content is a list of entries where it is not marked, and a string for every other type.
 constexpr std::array kFormats = {
+    Format{.model_type = "bunny-llama",
+           .image_token_key = "",
+           .image_token = "",
+           .images_first = true,
+           .placeholder = "<image>",
+           .marked = true,
+           .in_pieces = true,
+           .starts_once = true},
     Format{"gemma3", "image_token_index", "<image_soft_token>", false, "<start_of_image>"},
     Format{"idefics3", "image_token_id", "<image>", true},
+    Format{.model_type = "internvl_chat",
+           .image_token_key = "",
+           .image_token = "<IMG_CONTEXT>",
+           .images_first = true,
+           .placeholder = "<image>",
+           .marked = true},
     Format{"llava", "image_token_index", "<image>"},
+    Format{.model_type = "llava-qwen2",
+           .image_token_key = "",
+           .image_token = "",
+           .images_first = true,
+           .placeholder = "<image>",
+           .marked = true,
+           .in_pieces = true,
+           .starts_once = true},
     Format{"llava_next", "image_token_index", "<image>"},
     Format{.model_type = "mistral3",
            .image_token_key = "image_token_index",
@@ -197,6 +221,7 @@ Processor::Processor(const Checkpoint& checkpoint)
   bare_ = format->bare;
   marked_ = format->marked;
   in_pieces_ = format->in_pieces;
+  starts_once_ = format->starts_once;
   strings_but_user_ = format->strings_but_user;
   image_processor_ = load_image_processor(checkpoint);
   const Json id = checkpoint.config[format->image_token_key];
@@ -325,7 +350,7 @@ Prompt Processor::expand_pieces(std::string rendered, std::vector<Picture> pictu
     MediaSpan& span = pictures[i].span;
     span.begin = static_cast<int>(prompt.tokens.size());
     prompt.tokens.insert(prompt.tokens.end(), static_cast<size_t>(span.count), image_token_id_);
-    const auto ids = tokenizer_->encode(parts[i + 1], true);
+    const auto ids = tokenizer_->encode(parts[i + 1], !starts_once_);
     prompt.tokens.insert(prompt.tokens.end(), ids.begin(), ids.end());
     prompt.media.push_back(std::move(span));
   }

@@ -57,6 +57,7 @@ class Processor {
   bool bare_ = false;        // these: see Format in processor.cpp
   bool marked_ = false;
   bool in_pieces_ = false;
+  bool starts_once_ = false;
   bool strings_but_user_ = false;
   std::shared_ptr<const Tokenizer> tokenizer_;
   ChatTemplate template_;

@@ -67,6 +67,7 @@ TEST(SynthShapes, HaveTheParametersOfTheRealModels) {
   EXPECT_EQ(values(plan("llava-v1.6-mistral-7b", {})), 7'566'747'648);
   EXPECT_EQ(values(plan("phi3_v-3.5", {})), 4'146'621'440);
   EXPECT_EQ(values(plan("pixtral-12b", {})), 12'682'739'712);
+  EXPECT_EQ(values(plan("internvl_chat-2.5-1b", {})), 938'193'024);
   EXPECT_EQ(values(plan("mistral3-small-3.1-24b", {})), 24'011'361'280);
 }
 
@@ -185,7 +186,8 @@ INSTANTIATE_TEST_SUITE_P(Tiny, SynthFolder,
                          ::testing::Values("qwen2_vl-tiny", "llava-tiny", "idefics3-tiny",
                                            "qwen2_5_vl-tiny", "qwen3_vl-tiny", "gemma3-tiny",
                                            "paligemma-tiny", "llava_next-tiny", "phi3_v-tiny",
-                                           "pixtral-tiny", "mistral3-tiny"),
+                                           "pixtral-tiny", "mistral3-tiny", "internvl_chat-tiny",
+                                           "nanollava-tiny"),
                          [](const auto& shape) {
                            const std::string name = shape.param;
                            return name.substr(0, name.find('-'));

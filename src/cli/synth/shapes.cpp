@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "cli/synth/shapes_gemma3.h"
 #include "cli/synth/shapes_idefics3.h"
+#include "cli/synth/shapes_internvl_chat.h"
+#include "cli/synth/shapes_llava_bunny.h"
 #include "cli/synth/shapes_llava_next.h"
 #include "cli/synth/shapes_paligemma.h"
 #include "cli/synth/shapes_phi3_v.h"
@@ -258,6 +260,28 @@ constexpr std::array kRows = {
         "crop_size": {"height": 56, "width": 56},
         "image_grid_pinpoints": [[56, 112], [112, 56], [112, 112]]},
       "vocabulary": {"text": 320}})json"},
+    Row{"internvl_chat-2.5-1b", kInternVl, "{}"},
+    Row{"internvl_chat-tiny", kInternVl, R"json({"config.json": {
+      "force_image_size": 56, "max_dynamic_patch": 4,
+      "llm_config": {"bos_token_id": 320, "eos_token_id": 322, "hidden_size": 64,
+        "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 1024, "max_window_layers": 2,
+        "vocab_size": 352},
+      "vision_config": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 56}},
+      "generation_config.json": {"eos_token_id": [322, 320]},
+      "preprocessor_config.json": {"crop_size": 56, "size": 56},
+      "vocabulary": {"text": 320}})json"},
+    Row{"nanollava", kNanoLlava, "{}"},
+    Row{"nanollava-tiny", kNanoLlava, R"json({"config.json": {
+      "bos_token_id": 320, "eos_token_id": 322, "hidden_size": 64, "intermediate_size": 128,
+      "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+      "max_position_embeddings": 1024, "max_window_layers": 2, "mm_hidden_size": 64,
+      "vocab_size": 352,
+      "vision_config": {"model_type": "siglip_vision_model", "hidden_size": 64,
+        "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "image_size": 56, "patch_size": 14}},
+      "generation_config.json": {"eos_token_id": 322}, "vocabulary": {"text": 320}})json"},
     Row{"pixtral-12b", kPixtral, R"json({"config.json": {
       "architectures": ["LlavaForConditionalGeneration"], "model_type": "pixtral",
       "image_seq_length": 1, "vision_feature_select_strategy": "full",

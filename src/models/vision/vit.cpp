@@ -82,6 +82,17 @@ VitConfig clip_large_336() {
   return c;
 }
 
+VitConfig siglip_so400m_384() {
+  VitConfig c = tower_type("siglip_vision_model").standard;
+  c.hidden_size = 1152;
+  c.intermediate_size = 4304;
+  c.num_hidden_layers = 27;
+  c.num_attention_heads = 16;
+  c.image_size = 384;
+  c.patch_size = 14;
+  return c;
+}
+
 VitConfig read_vit_config(const Json& config, const VitConfig& standard) {
   VitConfig c = standard;
   c.hidden_size = optional_size(config, "hidden_size", c.hidden_size);

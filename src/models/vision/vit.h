@@ -38,6 +38,9 @@ VitConfig read_vit_config(const Json& config, const VitConfig& standard);
 // CLIP-L of 336 pixels, the tower of many families.
 VitConfig clip_large_336();
 
+// SigLIP-SO400M of 384 pixels.
+VitConfig siglip_so400m_384();
+
 class Vit : public nn::Module {
  public:
   explicit Vit(const VitConfig& config);

@@ -1,0 +1,197 @@
+"""tests/fixtures/parity/llava_bunny: nanoLLaVA, from Hugging Face's SigLIP and qwen2, joined as the
+checkpoint's code joins them. mlx-vlm asserts the tower's real size, takes one picture and another
+GELU, and never pads."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel
+
+from case_files import test_picture, user
+from tiny_tokenizers import byte_level_bpe
+from torch_cases import (
+    ComposedReference,
+    quiet,
+    write_case,
+    write_hugging_face,
+    write_mlx_4bit,
+)
+
+SEED = 4
+SIZE, PATCH = 32, 8
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nAnswer the questions.<|im_end|>' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": SIZE,
+    "patch_size": PATCH,
+}
+
+
+def configured(pads):
+    tokenizer = byte_level_bpe(300, SPECIALS)
+    config = {
+        "architectures": ["LlavaQwen2ForCausalLM"],
+        "attention_dropout": 0.0,
+        "bos_token_id": tokenizer.token_to_id("<|endoftext|>"),
+        "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
+        "hidden_act": "silu",
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "max_position_embeddings": 512,
+        "max_window_layers": 2,
+        "mm_hidden_size": 32,
+        "mm_projector_type": "mlp2x_gelu",
+        "mm_vision_tower": "google/siglip-so400m-patch14-384",
+        "model_type": "llava-qwen2",
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-06,
+        "rope_theta": 1000000.0,
+        "sliding_window": 512,
+        "tie_word_embeddings": False,
+        "use_mm_proj": True,
+        "use_sliding_window": False,
+        "vision_config": {"model_type": "siglip_vision_model", **VISION},
+        "vocab_size": 304,
+        **({"image_aspect_ratio": "pad"} if pads else {}),
+    }
+    tokens = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    sidecars = {
+        "generation_config.json": {"eos_token_id": config["eos_token_id"]},
+        "special_tokens_map.json": tokens,
+        "tokenizer.json": json.loads(tokenizer.to_str()),
+        "tokenizer_config.json": {
+            **tokens,
+            "clean_up_tokenization_spaces": False,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "chat_template": TEMPLATE,
+        },
+    }
+    return config, sidecars
+
+
+class Bunny(torch.nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        width, hidden = VISION["hidden_size"], config["hidden_size"]
+        self.tower = SiglipVisionModel(
+            SiglipVisionConfig(**VISION, vision_use_head=False, attn_implementation="eager")
+        )
+        keys = Qwen2Config().to_dict().keys() & config.keys() - {"model_type", "architectures"}
+        rope = {"rope_type": "default", "rope_theta": config["rope_theta"]}
+        text = {key: config[key] for key in keys}
+        self.decoder = Qwen2ForCausalLM(
+            Qwen2Config(**text, rope_parameters=rope, attn_implementation="eager")
+        )
+        self.mm_projector = torch.nn.Sequential(
+            torch.nn.Linear(width, hidden), torch.nn.GELU(), torch.nn.Linear(hidden, hidden)
+        )
+
+    def features(self, pixels):
+        states = self.tower(pixels, output_hidden_states=True).hidden_states[-1]
+        return self.mm_projector(states)[0]
+
+
+def released_name(name):
+    for old, new in (
+        ("decoder.", ""),
+        ("tower.", "model.vision_tower.vision_tower.vision_model."),
+        ("mm_projector.", "model.mm_projector."),
+    ):
+        if name.startswith(old):
+            return new + name.removeprefix(old).removeprefix("vision_model.")
+    return name
+
+
+def mlx_name(name):
+    name = released_name(name)
+    for old, new in (
+        ("model.vision_tower.", "vision_tower."),
+        ("model.mm_projector.0.", "mm_projector.linear_1."),
+        ("model.mm_projector.2.", "mm_projector.linear_2."),
+        ("model.", "language_model.model."),
+        ("lm_head.", "language_model.lm_head."),
+    ):
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
+
+
+class Reference(ComposedReference):
+    def __init__(self, folder, model):
+        super().__init__(folder, model)
+        config = json.loads((folder / "config.json").read_text())
+        self.pads = config.get("image_aspect_ratio") == "pad"
+
+    def squared(self, picture):
+        """As it is, or in the middle of a square of the mean colour."""
+        if not self.pads:
+            return picture
+        side = max(picture.size)
+        square = Image.new("RGB", (side, side), (127, 127, 127))
+        square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+        return square
+
+    def prepare(self, messages, paths):
+        content = [{**messages[0], "content": "<image>\n" * len(paths) + messages[0]["content"]}]
+        pictures = []
+        for path in paths:
+            picture = self.squared(Image.open(path).convert("RGB"))
+            values = np.array(picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32)
+            scaled = (values / 255 - 0.5) / 0.5
+            pictures.append((torch.tensor(scaled.transpose(2, 0, 1)[None]),))
+        counts = [(SIZE // PATCH) ** 2] * len(pictures)
+        # Their ids, -200, are no words; Fovea says 0.
+        prompt, inputs = self.in_pieces(content, "<image>", counts, 0)
+        return content, prompt, {**inputs, "pictures": pictures}
+
+
+def cases():
+    """name -> (checkpoint, messages for a question, pictures)"""
+    one = {"picture.png": test_picture(45, 37, 1)}
+    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
+    return {
+        "one_picture": ("hf-bf16", user, one),
+        "two_pictures": ("hf-bf16", user, two),
+        "tiny_picture": ("hf-bf16", user, {"picture.png": test_picture(1, 1, 4)}),
+        "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 9, 5)}),
+        "text_only": ("hf-bf16", user, {}),
+        "tall_picture": ("mlx-4bit", user, {"picture.png": test_picture(7, 150, 6)}),
+        "two_pictures_4bit": ("mlx-4bit", user, two),
+    }
+
+
+def main(root):
+    quiet()
+    folder = Path(root) / "parity" / "llava_bunny"
+    shutil.rmtree(folder, ignore_errors=True)
+    checkpoints = folder / "checkpoints"
+    config, sidecars = configured(pads=True)
+    model = Bunny(config).eval()
+    write_hugging_face(checkpoints / "hf-bf16", config, sidecars, model, released_name, SEED)
+    for name, (checkpoint, ask, pictures) in cases().items():
+        if not (checkpoints / checkpoint).exists():  # the model takes the rounded values
+            config, _ = configured(pads=False)
+            write_mlx_4bit(checkpoints / checkpoint, config, sidecars, model, mlx_name)
+        reference = Reference(checkpoints / checkpoint, model)
+        write_case(folder, checkpoint, name, ask, pictures, SEED, reference)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
