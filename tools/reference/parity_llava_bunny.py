@@ -1,5 +1,5 @@
-"""tests/fixtures/parity/llava_bunny: nanoLLaVA, from Hugging Face's SigLIP and qwen2, joined as the
-checkpoint's code joins them. mlx-vlm asserts the tower's real size, takes one picture and another
+"""tests/fixtures/parity/llava_bunny: nanoLLaVA and Bunny, from Hugging Face's SigLIP and qwen2 or
+llama, joined as the checkpoint's code joins them. mlx-vlm asserts the tower's real size, takes one picture and another
 GELU, and never pads."""
 
 import json
@@ -10,10 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
 
 from case_files import test_picture, user
-from tiny_tokenizers import byte_level_bpe
+from tiny_tokenizers import byte_level_bpe, sentencepiece_bpe
 from torch_cases import (
     ComposedReference,
     quiet,
@@ -86,6 +93,30 @@ def configured(pads):
     return config, sidecars
 
 
+# Bunny's chat format, without its system line.
+LLAMA_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'].upper() + ': ' + message['content'] + ' ' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+
+
+def configured_llama():
+    """A tokenizer that begins every text with a token of its own."""
+    config, sidecars = configured(pads=False)
+    tokenizer = sentencepiece_bpe(368)
+    for key in ("max_window_layers", "sliding_window", "use_sliding_window"):
+        del config[key]
+    config |= {"architectures": ["BunnyLlamaForCausalLM"], "model_type": "bunny-llama"}
+    config |= {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 384}
+    tokens = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    sidecars["generation_config.json"] = {"eos_token_id": 2}
+    sidecars["special_tokens_map.json"] = tokens
+    sidecars["tokenizer.json"] = json.loads(tokenizer.to_str())
+    sidecars["tokenizer_config.json"] |= {**tokens, "chat_template": LLAMA_TEMPLATE}
+    del sidecars["tokenizer_config.json"]["pad_token"]
+    return config, sidecars
+
+
 class Bunny(torch.nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -93,12 +124,13 @@ class Bunny(torch.nn.Module):
         self.tower = SiglipVisionModel(
             SiglipVisionConfig(**VISION, vision_use_head=False, attn_implementation="eager")
         )
-        keys = Qwen2Config().to_dict().keys() & config.keys() - {"model_type", "architectures"}
+        kind, decoder = Qwen2Config, Qwen2ForCausalLM
+        if config["model_type"] == "bunny-llama":
+            kind, decoder = LlamaConfig, LlamaForCausalLM
+        keys = kind().to_dict().keys() & config.keys() - {"model_type", "architectures"}
         rope = {"rope_type": "default", "rope_theta": config["rope_theta"]}
         text = {key: config[key] for key in keys}
-        self.decoder = Qwen2ForCausalLM(
-            Qwen2Config(**text, rope_parameters=rope, attn_implementation="eager")
-        )
+        self.decoder = decoder(kind(**text, rope_parameters=rope, attn_implementation="eager"))
         self.mm_projector = torch.nn.Sequential(
             torch.nn.Linear(width, hidden), torch.nn.GELU(), torch.nn.Linear(hidden, hidden)
         )
@@ -126,7 +158,7 @@ def mlx_name(name):
         ("model.mm_projector.0.", "mm_projector.linear_1."),
         ("model.mm_projector.2.", "mm_projector.linear_2."),
         ("model.", "language_model.model."),
-        ("lm_head.", "language_model.lm_head."),
+        ("lm_head.", "language_model.model.lm_head."),  # as mlx-vlm's rule leaves it
     ):
         if name.startswith(old):
             return new + name.removeprefix(old)
@@ -158,7 +190,7 @@ class Reference(ComposedReference):
             pictures.append((torch.tensor(scaled.transpose(2, 0, 1)[None]),))
         counts = [(SIZE // PATCH) ** 2] * len(pictures)
         # Their ids, -200, are no words; Fovea says 0.
-        prompt, inputs = self.in_pieces(content, "<image>", counts, 0)
+        prompt, inputs = self.in_pieces(content, "<image>", counts, 0, starts_once=True)
         return content, prompt, {**inputs, "pictures": pictures}
 
 
@@ -174,6 +206,7 @@ def cases():
         "text_only": ("hf-bf16", user, {}),
         "tall_picture": ("mlx-4bit", user, {"picture.png": test_picture(7, 150, 6)}),
         "two_pictures_4bit": ("mlx-4bit", user, two),
+        "two_pictures_llama": ("llama-bf16", user, two),
     }
 
 
@@ -186,7 +219,11 @@ def main(root):
     model = Bunny(config).eval()
     write_hugging_face(checkpoints / "hf-bf16", config, sidecars, model, released_name, SEED)
     for name, (checkpoint, ask, pictures) in cases().items():
-        if not (checkpoints / checkpoint).exists():  # the model takes the rounded values
+        if checkpoint == "llama-bf16":
+            config, sidecars = configured_llama()
+            model = Bunny(config).eval()
+            write_hugging_face(checkpoints / checkpoint, config, sidecars, model, released_name, SEED)
+        elif not (checkpoints / checkpoint).exists():  # the model takes the rounded values
             config, _ = configured(pads=False)
             write_mlx_4bit(checkpoints / checkpoint, config, sidecars, model, mlx_name)
         reference = Reference(checkpoints / checkpoint, model)

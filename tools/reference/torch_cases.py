@@ -250,15 +250,16 @@ class ComposedReference(TorchReference):
         self.dtype = "quantised" if "quantization" in config else "bfloat16"
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
 
-    def in_pieces(self, content, marker, counts, image):
-        """The rendered prompt, and ids with each marker replaced by so many of `image`."""
+    def in_pieces(self, content, marker, counts, image, starts_once=False):
+        """The rendered prompt, and ids with each marker replaced by so many of `image`. A text that
+        `starts_once` has the token of its beginning before the first piece only."""
         prompt = self.tokenizer.apply_chat_template(
             content, add_generation_prompt=True, tokenize=False
         )
         ids, shown = [], []
         for i, piece in enumerate(re.split(marker, prompt)):
             count = counts[i - 1] if i > 0 else 0
-            text = self.tokenizer(piece).input_ids
+            text = self.tokenizer(piece, add_special_tokens=i == 0 or not starts_once).input_ids
             ids += [image] * count + text
             shown += [True] * count + [False] * len(text)
         return prompt, {"ids": ids, "shown": shown}
