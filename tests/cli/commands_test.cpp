@@ -341,7 +341,7 @@ TEST(BadInput, ModelsThatAreNotThere) {
   folder.write("config.json", "{");
   expect_refused(with_model(folder.path().string(), {}), "[config.json] expected JSON");
   folder.write("config.json", R"({"model_type": "warp_drive"})");
-  expect_refused(with_model(folder.path().string(), {}), "among gemma3, idefics3, ");
+  expect_refused(with_model(folder.path().string(), {}), "llava, llava-qwen2, llava_next");
 }
 
 TEST(BadInput, FlagsOutOfRange) {
