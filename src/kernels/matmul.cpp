@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "kernels/decode_products.h"
 #include "kernels/isa/isa.h"
 #include "kernels/numerics.h"
 #include "kernels/op.h"
@@ -16,15 +17,6 @@
 
 namespace fovea::kernels {
 namespace {
-
-// Few rows are split finely enough for all threads, many rows coarsely; the sums are the same.
-constexpr int kColumnGrain = 16;
-
-// Cut at multiples of `unit`.
-void for_columns(int n_count, const std::function<void(int, int)>& body, int unit = 4) {
-  parallel_for((n_count + unit - 1) / unit, std::max(1, kColumnGrain / unit),
-               [&](int begin, int end) { body(begin * unit, std::min(end * unit, n_count)); });
-}
 
 // A weight's values, the bias of its products or null, and where prompt rows multiply integers the
 // same values as those.
@@ -67,30 +59,6 @@ struct ProductRows {
   }
 };
 
-void run_exact(const ProductRows& rows, const Factor& factor, float* y) {
-  const auto& w = factor.w;
-  for_columns(rows.n, [&](int begin, int end) {
-    thread_local std::vector<float> scratch;
-    const size_t needed = static_cast<size_t>(isa::panel_columns(w.k)) * static_cast<size_t>(w.k);
-    isa::table().product(rows.x, rows.count, w, begin, end, factor.bias, y, rows.n,
-                         kept(scratch, needed));
-  });
-}
-
-// x as the variant wants it, row by row, in memory of the calling thread.
-const std::byte* prepared(const ProductRows& rows, const isa::WeightRows& w, size_t row_bytes,
-                          void (*prepare)(const float*, const isa::WeightRows&, std::byte*)) {
-  thread_local std::vector<std::byte> memory;
-  std::byte* out = kept(memory, row_bytes * static_cast<size_t>(rows.count));
-  constexpr int kRowGrain = 8;
-  parallel_for(rows.count, kRowGrain, [&](int begin, int end) {
-    for (int m = begin; m < end; ++m) {
-      prepare(rows.x + int64_t{m} * w.k, w, out + static_cast<size_t>(m) * row_bytes);
-    }
-  });
-  return out;
-}
-
 // How prompt rows are multiplied.
 enum class PromptKind { kFloat32, kBfloat16, kInt8 };
 
@@ -116,30 +84,25 @@ void run_prompt(const ProductRows& rows, PromptKind kind) {
   multiply_prompt_rows(how, product, rows.x);
 }
 
-void run_decode_product(const ProductRows& rows, const Factor& factor, float* y) {
-  const auto& isa = isa::table();
-  const auto& w = factor.w;
-  if (w.bits == 0) return run_exact(rows, factor, y);
-  const auto* x = prepared(rows, w, isa.decode_row_bytes(w), isa.prepare_decode_row);
-  const auto columns = [&](int begin, int end) {
-    isa.decode_product(x, rows.count, w, begin, end, factor.bias, y, rows.n);
-  };
-  for_columns(rows.n, columns, rows.count == 1 ? 4 : isa::kDecodePanel);
-}
-
-// Few rows: what follows the product goes over it again.
+// What follows a product goes over its columns as they come.
 void run_decode(const ProductRows& rows) {
-  const size_t count = static_cast<size_t>(rows.count) * static_cast<size_t>(rows.n);
-  run_decode_product(rows, rows.weight, rows.y);
+  const auto weight_of = [&](const Factor& factor) {
+    return DecodeWeight{factor.w, rows.n, factor.bias, rows.y};
+  };
   if (rows.gate) {
-    thread_local std::vector<float> memory;
-    float* gate = kept(memory, count);
-    run_decode_product(rows, *rows.gate, gate);
-    activate(rows.activation, gate, count, gate);
-    for (size_t i = 0; i < count; ++i) rows.y[i] *= gate[i];
-  } else {
-    activate(rows.activation, rows.y, count, rows.y);
+    return decode_gated(rows.x, rows.count, weight_of(*rows.gate), weight_of(rows.weight),
+                        rows.activation);
   }
+  const DecodeWeight weight[] = {weight_of(rows.weight)};
+  decode_products(rows.x, rows.count, weight, [&](size_t, int begin, int end) {
+    for (int m = 0; m < rows.count; ++m) {
+      const int64_t row = int64_t{m} * rows.n;
+      float* y = rows.y + row;
+      activate(rows.activation, y + begin, static_cast<size_t>(end - begin), y + begin);
+      if (!rows.residual) continue;
+      for (int i = begin; i < end; ++i) y[i] += rows.residual[row + i];
+    }
+  });
 }
 
 // How the rows of a product are computed.
@@ -159,9 +122,9 @@ void run_product(const ProductRows& rows, const RowPlan& plan) {
   const int decode_rows = rows.count - plan.prompt_rows;
   if (plan.prompt_rows > 0) run_prompt(rows.part(0, plan.prompt_rows), plan.prompt);
   if (decode_rows > 0) run_decode(rows.part(plan.prompt_rows, decode_rows));
-  if (!rows.residual) return;
+  if (!rows.residual || plan.prompt_rows == 0) return;
   // Row by row: read where tiles end, at pieces of rows, it would take three times as long.
-  parallel_for(rows.count, 8, [&](int begin, int end) {
+  parallel_for(plan.prompt_rows, 8, [&](int begin, int end) {
     const auto last = static_cast<size_t>(end) * static_cast<size_t>(rows.n);
     for (auto i = static_cast<size_t>(begin) * static_cast<size_t>(rows.n); i < last; ++i) {
       rows.y[i] += rows.residual[i];
@@ -225,15 +188,6 @@ mx::array plain(const ProductOp& op, const Arrays& in) {
   return op.has_residual ? mx::add(in.back(), y) : y;
 }
 
-// A weight out of an op's inputs.
-Weight weight_of(const Arrays& in, const WeightSlots& slots) {
-  Weight weight{.values = in[slots.first], .quantization = slots.quantization};
-  if (slots.quantization) weight.scales = in[slots.first + 1];
-  if (slots.quantization && slots.quantization->has_biases()) weight.biases = in[slots.first + 2];
-  if (slots.has_bias) weight.bias = in[slots.bias()];
-  return weight;
-}
-
 // With products that are ops of their own, for what follows has gradients too.
 mx::array composed(const ProductOp& op, const Arrays& in) {
   mx::array y = linear(in[0], weight_of(in, op.weight));
@@ -286,9 +240,8 @@ mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
                        const Arrays& inputs) {
   const int rows =
       static_cast<int>(inputs[0].size() / static_cast<size_t>(std::max(op.weight.k, 1)));
-  // Values that are floats have no integers to multiply: all rows are as those of prompts.
   const auto& q = op.weight.quantization;
-  const int first_decode = q && !q->has_biases() ? rows : first_decode_row(rows);
+  const int first_decode = has_decode_rows(q) ? first_decode_row(rows) : rows;
   const RowPlan plan{first_decode, op.prompt_kind(inputs[op.weight.first]),
                      q && first_decode < rows};
   return make_op(
@@ -298,17 +251,6 @@ mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
          return gradients(op, in, cotangent, wanted);
        }},
       inputs);
-}
-
-// The output's shape.
-mx::Shape product_shape(const mx::array& x, const WeightSlots& weight) {
-  if (x.ndim() == 0 || x.shape(-1) != weight.k) {
-    fail(ErrorKind::kInvalidData, "[matmul] expected {} inputs but got x of shape {}", weight.k,
-         shape_text(x));
-  }
-  mx::Shape shape = x.shape();
-  shape.back() = weight.n;
-  return shape;
 }
 
 }  // namespace

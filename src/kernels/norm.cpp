@@ -11,7 +11,11 @@ namespace {
 
 constexpr int kRowGrain = 8;
 
-mx::array checked_weight(const mx::array& x, const mx::array& weight) {
+int row_count(const mx::array& x) { return static_cast<int>(x.size()) / std::max(1, x.shape(-1)); }
+
+}  // namespace
+
+mx::array checked_norm_weight(const mx::array& x, const mx::array& weight) {
   if (weight.ndim() != 1 || x.ndim() == 0 || weight.shape(0) != x.shape(-1)) {
     fail(ErrorKind::kInvalidData, "[norm] expected a weight of x's last size but got {} for x {}",
          shape_text(weight), shape_text(x));
@@ -19,22 +23,22 @@ mx::array checked_weight(const mx::array& x, const mx::array& weight) {
   return mx::astype(weight, mx::float32);
 }
 
-int row_count(const mx::array& x) { return static_cast<int>(x.size()) / std::max(1, x.shape(-1)); }
-
-}  // namespace
+void rms_norm_rows(const float* x, int rows, int n, const float* weight, float weight_offset,
+                   float eps, float* y) {
+  parallel_for(rows, kRowGrain, [&](int begin, int end) {
+    for (int64_t r = begin; r < end; ++r) {
+      isa::table().rms_norm(x + r * n, weight, weight_offset, eps, n, y + r * n);
+    }
+  });
+}
 
 mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps, float weight_offset) {
-  const mx::array checked = checked_weight(x, weight);
+  const mx::array checked = checked_norm_weight(x, weight);
   const int n = x.shape(-1);
   const auto run = [n, eps, weight_offset, rows = row_count(x)](const Arrays& in, float* y) {
     const Floats values(in[0]);
     const Floats scale(in[1]);
-    parallel_for(rows, kRowGrain, [&](int begin, int end) {
-      for (int64_t r = begin; r < end; ++r) {
-        isa::table().rms_norm(values.data() + r * n, scale.data(), weight_offset, eps, n,
-                              y + r * n);
-      }
-    });
+    rms_norm_rows(values.data(), rows, n, scale.data(), weight_offset, eps, y);
   };
   const auto fallback = [eps, weight_offset](const Arrays& in) {
     return mx::fast::rms_norm(in[0], mx::add(in[1], mx::array(weight_offset)), eps);
@@ -45,7 +49,8 @@ mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps, float
 
 mx::array layer_norm(const mx::array& x, const mx::array& weight, const mx::array& bias,
                      float eps) {
-  Arrays inputs = {mx::astype(x, mx::float32), checked_weight(x, weight), checked_weight(x, bias)};
+  Arrays inputs = {mx::astype(x, mx::float32), checked_norm_weight(x, weight),
+                   checked_norm_weight(x, bias)};
   const int n = x.shape(-1);
   const auto run = [n, eps, rows = row_count(x)](const Arrays& in, float* y) {
     const Floats values(in[0]);

@@ -18,16 +18,21 @@ namespace {
 
 class KernelPrimitive : public mx::Primitive {
  public:
-  KernelPrimitive(mx::Stream stream, Op op) : Primitive(stream), op_(std::move(op)) {}
+  KernelPrimitive(mx::Stream stream, MultiOp op) : Primitive(stream), op_(std::move(op)) {}
 
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
-    auto& out = outputs[0];
-    out.set_data(mx::allocator::malloc(out.nbytes()));
+    std::vector<float*> to;
+    to.reserve(outputs.size());
+    for (auto& out : outputs) {
+      out.set_data(mx::allocator::malloc(out.nbytes()));
+      to.push_back(out.data<float>());
+    }
     Arrays held;
+    held.reserve(inputs.size());
     for (const auto& input : inputs) held.push_back(mx::array::unsafe_weak_copy(input));
     auto& encoder = mx::cpu::get_command_encoder(stream());
-    encoder.dispatch([run = op_.run, held = std::move(held), to = out.data<float>()] {
-      run(held, to);
+    encoder.dispatch([run = op_.run, held = std::move(held), to = std::move(to)] {
+      run(held, to.data());
       give_back_passing(held);
     });
   }
@@ -39,13 +44,13 @@ class KernelPrimitive : public mx::Primitive {
 
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const std::vector<int>& argnums,
              const Arrays&) override {
-    if (op_.gradient) return op_.gradient(primals, cotangents[0], argnums);
+    if (op_.gradient) return op_.gradient(primals, cotangents, argnums);
     Arrays wanted;
     for (const int i : argnums) wanted.push_back(primals[static_cast<size_t>(i)]);
     const auto outer = [&](const Arrays& chosen) {
       Arrays all = primals;
       for (size_t i = 0; i < argnums.size(); ++i) all[static_cast<size_t>(argnums[i])] = chosen[i];
-      return Arrays{op_.fallback(all)};
+      return op_.fallback(all);
     };
     return mx::vjp(outer, wanted, cotangents).second;
   }
@@ -54,23 +59,41 @@ class KernelPrimitive : public mx::Primitive {
   bool is_equivalent(const mx::Primitive&) const override { return false; }
 
  private:
-  Op op_;
+  MultiOp op_;
 };
 
 }  // namespace
 
 mx::array make_op(Op op, const Arrays& inputs) {
+  MultiOp many{op.name, {std::move(op.shape)}, nullptr, nullptr, op.tolerance};
+  many.run = [one = std::move(op.run)](const Arrays& in, float* const* out) { one(in, out[0]); };
+  many.fallback = [one = std::move(op.fallback)](const Arrays& in) { return Arrays{one(in)}; };
+  if (op.gradient) {
+    many.gradient = [one = std::move(op.gradient)](const Arrays& in, const Arrays& cotangents,
+                                                   const std::vector<int>& wanted) {
+      return one(in, cotangents[0], wanted);
+    };
+  }
+  return make_multi_op(std::move(many), inputs)[0];
+}
+
+Arrays make_multi_op(MultiOp op, const Arrays& inputs) {
   const auto stream = mx::default_stream(mx::default_device());
   if (stream.device != mx::Device::cpu) return op.fallback(inputs);
   const char* name = op.name;
   // Only a check needs these after the op is given away; each node would copy what they hold.
   const auto fallback = checks_on() ? op.fallback : nullptr;
   const float tolerance = op.tolerance;
-  mx::Shape shape = std::move(op.shape);
-  mx::array out(std::move(shape), mx::float32,
-                std::make_shared<KernelPrimitive>(stream, std::move(op)), inputs);
-  if (fallback) compare_with_fallback(name, out, fallback(inputs), tolerance);
-  return out;
+  auto shapes = std::move(op.shapes);
+  const std::vector<mx::Dtype> dtypes(shapes.size(), mx::float32);
+  Arrays outputs = mx::array::make_arrays(
+      std::move(shapes), dtypes, std::make_shared<KernelPrimitive>(stream, std::move(op)), inputs);
+  if (!fallback) return outputs;
+  const Arrays expected = fallback(inputs);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    compare_with_fallback(name, outputs[i], expected[i], tolerance);
+  }
+  return outputs;
 }
 
 template <class T>

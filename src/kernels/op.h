@@ -31,9 +31,22 @@ struct Op {
       gradient = nullptr;
 };
 
+// The same with several outputs.
+struct MultiOp {
+  const char* name;
+  std::vector<mx::Shape> shapes;
+  std::function<void(const Arrays& inputs, float* const* outputs)> run;
+  std::function<Arrays(const Arrays& inputs)> fallback;
+  float tolerance = 1e-4f;
+  std::function<Arrays(const Arrays& inputs, const Arrays& cotangents,
+                       const std::vector<int>& wanted)>
+      gradient = nullptr;
+};
+
 // The op's output for these inputs. While checks are on (check.h) kernel and fallback both run now
 // and are compared.
 mx::array make_op(Op op, const Arrays& inputs);
+Arrays make_multi_op(MultiOp op, const Arrays& inputs);
 
 // A row-major view of an evaluated array whose elements are laid out as T (float for float32,
 // uint16_t for the bits of bfloat16, uint8_t for uint8): the array's own memory when it is laid out

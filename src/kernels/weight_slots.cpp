@@ -104,4 +104,26 @@ WeightSlots append_weight(const Weight& weight, Arrays& inputs) {
   return slots;
 }
 
+Weight weight_of(const Arrays& in, const WeightSlots& slots) {
+  Weight weight{.values = in[slots.first], .quantization = slots.quantization};
+  if (slots.quantization) weight.scales = in[slots.first + 1];
+  if (slots.quantization && slots.quantization->has_biases()) weight.biases = in[slots.first + 2];
+  if (slots.has_bias) weight.bias = in[slots.bias()];
+  return weight;
+}
+
+mx::Shape product_shape(const mx::array& x, const WeightSlots& weight) {
+  if (x.ndim() == 0 || x.shape(-1) != weight.k) {
+    fail(ErrorKind::kInvalidData, "[matmul] expected {} inputs but got x of shape {}", weight.k,
+         shape_text(x));
+  }
+  mx::Shape shape = x.shape();
+  shape.back() = weight.n;
+  return shape;
+}
+
+bool has_decode_rows(const std::optional<Quantization>& quantization) {
+  return !quantization || quantization->has_biases();
+}
+
 }  // namespace fovea::kernels

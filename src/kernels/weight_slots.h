@@ -44,4 +44,14 @@ mx::array plain_weight(const Arrays& in, const WeightSlots& slots);
 // Checks a weight and appends its parts.
 WeightSlots append_weight(const Weight& weight, Arrays& inputs);
 
+// The weight again, without int8 rows.
+Weight weight_of(const Arrays& in, const WeightSlots& slots);
+
+// The shape of x[..., K] times the weight; x of other inputs is Error(kInvalidData).
+mx::Shape product_shape(const mx::array& x, const WeightSlots& weight);
+
+// Whether decode rows are products of their own kind. Values that are floats have no integers to
+// multiply: all rows are as those of prompts.
+bool has_decode_rows(const std::optional<Quantization>& quantization);
+
 }  // namespace fovea::kernels

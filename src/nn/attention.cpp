@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/numerics.h"
+#include "kernels/projection.h"
 #include "kernels/rope.h"
 #include "mlx/ops.h"
 
@@ -17,9 +18,12 @@ QkvProjection::QkvProjection(int in, int q_size, int kv_size, Linear::Bias bias,
   }
 }
 
-std::array<mx::array, 3> QkvProjection::operator()(const mx::array& x_TD) const {
-  if (parts_.size() == 3) return {parts_[0](x_TD), parts_[1](x_TD), parts_[2](x_TD)};
-  const auto all = mx::split(parts_[0](x_TD), mx::Shape{q_size_, q_size_ + kv_size_}, -1);
+std::array<mx::array, 3> QkvProjection::operator()(const mx::array& x_TD,
+                                                   const RmsNorm& norm) const {
+  std::vector<kernels::Weight> weights;
+  for (const auto& part : parts_) weights.push_back(part.weight());
+  auto all = kernels::products(x_TD, norm.row_norm(), weights);
+  if (all.size() == 1) all = mx::split(all[0], mx::Shape{q_size_, q_size_ + kv_size_}, -1);
   return {all[0], all[1], all[2]};
 }
 
@@ -43,16 +47,17 @@ Attention::Attention(const AttentionConfig& c)
   k_norm_.emplace(c.head_dim, c.norm_eps, c.norm_offset);
 }
 
-mx::array Attention::operator()(const mx::array& x_TD, const RopeTables& rope, int layer,
-                                KvCache& cache, std::span<const Segment> segments) const {
+mx::array Attention::operator()(const mx::array& x_TD, const RmsNorm& norm, const RopeTables& rope,
+                                int layer, KvCache& cache, std::span<const Segment> segments,
+                                const std::optional<mx::array>& residual_TD) const {
   const int t = x_TD.shape(0);
   const auto heads = [&](const mx::array& x, int count) {
     return mx::reshape(x, {t, count, config_.head_dim});
   };
-  const auto rotated = [&](const mx::array& x, const std::optional<RmsNorm>& norm) {
-    return kernels::rope(norm ? (*norm)(x) : x, rope.cos_TR, rope.sin_TR);
+  const auto rotated = [&](const mx::array& x, const std::optional<RmsNorm>& head_norm) {
+    return kernels::rope(head_norm ? (*head_norm)(x) : x, rope.cos_TR, rope.sin_TR);
   };
-  const auto [q, k, v] = qkv_(x_TD);
+  const auto [q, k, v] = qkv_(x_TD, norm);
   const auto q_THD = rotated(heads(q, config_.num_attention_heads), q_norm_);
   const auto k_TKD = rotated(heads(k, config_.num_key_value_heads), k_norm_);
   const auto v_TKD = heads(v, config_.num_key_value_heads);
@@ -65,7 +70,7 @@ mx::array Attention::operator()(const mx::array& x_TD, const RopeTables& rope, i
       qkv_.dtype() == mx::float32 || kernels::numerics() == kernels::Numerics::kFloat32;
   spec.kv_dtype = exact ? mx::float32 : mx::bfloat16;
   const auto out_THD = cache.attend(layer, q_THD, k_TKD, v_TKD, segments, spec);
-  return o_proj_(mx::reshape(out_THD, {t, -1}));
+  return o_proj_(mx::reshape(out_THD, {t, -1}), {.residual = residual_TD});
 }
 
 void Attention::visit(Visitor& visitor) {

@@ -21,7 +21,8 @@ namespace fovea::nn {
 class QkvProjection : public Module {
  public:
   QkvProjection(int in, int q_size, int kv_size, Linear::Bias bias, bool fused);
-  std::array<mx::array, 3> operator()(const mx::array& x_TD) const;
+  // Of norm(x).
+  std::array<mx::array, 3> operator()(const mx::array& x_TD, const RmsNorm& norm) const;
   mx::Dtype dtype() const { return parts_.back().dtype(); }
   void visit(Visitor& visitor) override;
 
@@ -50,8 +51,10 @@ struct AttentionConfig {
 class Attention : public Module {
  public:
   explicit Attention(const AttentionConfig& config);
-  mx::array operator()(const mx::array& x_TD, const RopeTables& rope, int layer, KvCache& cache,
-                       std::span<const Segment> segments) const;
+  // The block's output for norm(x); `residual_TD`, where there is one, is added.
+  mx::array operator()(const mx::array& x_TD, const RmsNorm& norm, const RopeTables& rope,
+                       int layer, KvCache& cache, std::span<const Segment> segments,
+                       const std::optional<mx::array>& residual_TD = std::nullopt) const;
   void visit(Visitor& visitor) override;
 
  private:

@@ -104,11 +104,11 @@ void Linear::visit(Visitor& visitor) {
 mx::array Embedding::operator()(std::span<const int32_t> ids) const {
   for ([[maybe_unused]] const int32_t id : ids) assert(id >= 0 && id < out_size());
   const mx::array wanted(ids.data(), {static_cast<int>(ids.size())}, mx::int32);
-  return kernels::embedding(wanted, weight({}));
+  return kernels::embedding(wanted, weight());
 }
 
 mx::array Embedding::all() const {
-  return kernels::embedding(mx::arange(out_size(), mx::int32), weight({}));
+  return kernels::embedding(mx::arange(out_size(), mx::int32), weight());
 }
 
 }  // namespace fovea::nn

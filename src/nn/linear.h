@@ -86,7 +86,7 @@ class Embedding : public QuantizableWeight {
   // The whole table as float32 [vocab, D].
   mx::array all() const;
   // As the output head of a model with tied weights: x[..., D] -> [..., vocab].
-  mx::array logits(const mx::array& x) const { return kernels::linear(x, weight({})); }
+  kernels::Weight weight() const { return QuantizableWeight::weight({}); }
 };
 
 }  // namespace fovea::nn

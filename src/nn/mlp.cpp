@@ -1,6 +1,7 @@
 #include "nn/mlp.h"
 
 #include "base/error.h"
+#include "kernels/projection.h"
 #include "mlx/ops.h"
 
 namespace fovea::nn {
@@ -15,18 +16,15 @@ SwigluMlp::SwigluMlp(int dim, int hidden, Linear::Bias bias, bool fused,
   }
 }
 
-mx::array SwigluMlp::operator()(const mx::array& x,
-                                const std::optional<mx::array>& residual) const {
-  const auto hidden = [&] {
-    if (in_.size() == 2) {
-      const auto activation = gelu_ ? kernels::activation_of(*gelu_) : kernels::Activation::kSilu;
-      return kernels::gated_linear(x, in_[0].weight(), in_[1].weight(), activation);
-    }
-    const auto halves = mx::split(in_[0](x), 2, -1);
-    return gelu_ ? mx::multiply(kernels::gelu(halves[0], *gelu_), halves[1])
-                 : kernels::swiglu(halves[0], halves[1]);
-  };
-  return down_proj_(hidden(), {.residual = residual});
+mx::array SwigluMlp::hidden(const mx::array& x, const std::optional<kernels::RowNorm>& norm) const {
+  if (in_.size() == 2) {
+    const auto activation = gelu_ ? kernels::activation_of(*gelu_) : kernels::Activation::kSilu;
+    return kernels::gated_product(x, norm, in_[0].weight(), in_[1].weight(), activation);
+  }
+  const auto both = kernels::products(x, norm, {in_[0].weight()})[0];
+  const auto halves = mx::split(both, 2, -1);
+  return gelu_ ? mx::multiply(kernels::gelu(halves[0], *gelu_), halves[1])
+               : kernels::swiglu(halves[0], halves[1]);
 }
 
 void SwigluMlp::visit(Visitor& visitor) {

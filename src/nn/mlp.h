@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "kernels/activation.h"
 #include "nn/linear.h"
+#include "nn/norm.h"
 
 namespace fovea::nn {
 
@@ -19,10 +20,19 @@ class SwigluMlp : public Module {
             std::optional<kernels::Gelu> gelu = std::nullopt);
   // `residual`, where there is one, is added.
   mx::array operator()(const mx::array& x,
-                       const std::optional<mx::array>& residual = std::nullopt) const;
+                       const std::optional<mx::array>& residual = std::nullopt) const {
+    return down_proj_(hidden(x, std::nullopt), {.residual = residual});
+  }
+  // The block's output for norm(x).
+  mx::array operator()(const mx::array& x, const RmsNorm& norm,
+                       const std::optional<mx::array>& residual) const {
+    return down_proj_(hidden(x, norm.row_norm()), {.residual = residual});
+  }
   void visit(Visitor& visitor) override;
 
  private:
+  mx::array hidden(const mx::array& x, const std::optional<kernels::RowNorm>& norm) const;
+
   std::optional<kernels::Gelu> gelu_;
   std::vector<Linear> in_;
   Linear down_proj_;

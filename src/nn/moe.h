@@ -5,11 +5,13 @@
 // Legend: T rows, D hidden size, E experts, F width of an expert.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "mlx/ops.h"
 #include "nn/linear.h"
+#include "nn/norm.h"
 
 namespace fovea::nn {
 
@@ -41,9 +43,11 @@ class SparseMoe : public Module {
   // The router's choice is needed to know which weights to read, so this evaluates the graph up to
   // it. A row's bits do not depend on the rows beside it.
   mx::array operator()(const mx::array& x_TD) const;
-  // With the residual added.
-  mx::array operator()(const mx::array& x_TD, const mx::array& residual_TD) const {
-    return mx::add(residual_TD, (*this)(x_TD));
+  // The block's output for norm(x); `residual_TD`, where there is one, is added.
+  mx::array operator()(const mx::array& x_TD, const RmsNorm& norm,
+                       const std::optional<mx::array>& residual_TD) const {
+    const auto out = (*this)(norm(x_TD));
+    return residual_TD ? mx::add(*residual_TD, out) : out;
   }
   void visit(Visitor& visitor) override;
 

@@ -17,6 +17,8 @@ class RmsNorm : public Module {
   mx::array operator()(const mx::array& x) const {
     return kernels::rms_norm(x, weight_, eps_, weight_offset_);
   }
+  // For ops that begin with it (kernels/projection.h).
+  kernels::RowNorm row_norm() const { return {weight_, eps_, weight_offset_}; }
   void visit(Visitor& visitor) override { visitor.parameter("weight", weight_); }
 
  private:

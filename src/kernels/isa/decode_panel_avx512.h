@@ -150,8 +150,9 @@ struct PanelAhead {
 // Blocks [begin, end) of 16 blocks of R rows into their float sums; the panel's chunks begin at
 // `begin`, and block `first` of the row is the first of the 16. Row 0 is row `m` of the panel.
 template <int R, bool kNibbles, int kPerBlock>
-[[gnu::noinline]] void decode_panel_rows(const DecodeRow* rows, size_t stride, int m, int first, int begin,
-                                  int end, const PanelAhead& ahead, DecodePanel& panel) {
+[[gnu::noinline]] void decode_panel_rows(const DecodeRow* rows, size_t stride, int m, int first,
+                                         int begin, int end, const PanelAhead& ahead,
+                                         DecodePanel& panel) {
   for (int block = begin; block < end; ++block) {
     ahead.fetch<2 * kPerBlock>(first + block);
     const int word = block * kPerBlock;
@@ -187,13 +188,13 @@ Vec16 sum_of_lanes(const DecodePanel& panel, int m, int column) {
 // as a constant.
 template <bool kNibbles, int kPerBlock>
 void all_decode_panel_rows(const DecodeRow* rows, int m_count, size_t stride, int first, int begin,
-                    int end, const PanelAhead& ahead, DecodePanel& panel) {
+                           int end, const PanelAhead& ahead, DecodePanel& panel) {
   const int passes = (m_count + kTurnedRows - 1) / kTurnedRows;
   for (int pass = 0; pass < passes; ++pass) {
     const int m = m_count * pass / passes;
     const auto run = [&](auto r) {
       decode_panel_rows<r(), kNibbles, kPerBlock>(rows, stride, m, first, begin, end,
-                                           pass == 0 ? ahead : PanelAhead(), panel);
+                                                  pass == 0 ? ahead : PanelAhead(), panel);
     };
     switch (m_count * (pass + 1) / passes - m) {
       case 4:
@@ -217,7 +218,7 @@ void all_decode_panel_rows(const DecodeRow* rows, int m_count, size_t stride, in
 // kTurnedRowsMin to kTurnedRowsMax rows and up to kDecodePanel columns.
 template <int kBits, int kPerBlock>
 void decode_panel_product(const DecodeRow* rows, int m_count, const PanelColumns& columns,
-                   const float* bias, float* y, int64_t y_stride, DecodePanel& panel) {
+                          const float* bias, float* y, int64_t y_stride, DecodePanel& panel) {
   const DecodeShape& shape = columns.shape;
   for (int lane = shape.blocks; lane < kLanes16; ++lane) {
     std::memset(panel.sums[lane], 0, static_cast<size_t>(m_count) * sizeof(panel.sums[0][0]));
@@ -232,7 +233,7 @@ void decode_panel_product(const DecodeRow* rows, int m_count, const PanelColumns
       turn_chunks<kBits, kPerBlock / 2>(columns, at, panel);
       const PanelAhead ahead{packed_row(columns.w, columns.first + kDecodePanel)};
       all_decode_panel_rows<kBits == 4, kPerBlock>(rows, m_count, shape.row_bytes(), first, begin,
-                                            std::min(begin + kLanes, count), ahead, panel);
+                                                   std::min(begin + kLanes, count), ahead, panel);
     }
   }
   for (int m = 0; m < m_count; ++m) {
@@ -263,8 +264,8 @@ void decode_panels(const std::byte* x, int m_count, const WeightRows& w, int n_b
       }
       for (int n = n_begin; n < n_end; n += kDecodePanel) {
         const PanelColumns columns{w, shape, n, std::min(kDecodePanel, n_end - n)};
-        decode_panel_product<bits(), per_block()>(rows, count, columns, bias, y + m * y_stride, y_stride,
-                                           panel);
+        decode_panel_product<bits(), per_block()>(rows, count, columns, bias, y + m * y_stride,
+                                                  y_stride, panel);
       }
     }
   });

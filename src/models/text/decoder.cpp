@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "kernels/numerics.h"
+#include "kernels/projection.h"
 #include "mlx/ops.h"
 #include "models/config.h"
 #include "nn/positive.h"
@@ -263,15 +264,15 @@ DecoderLayer::DecoderLayer(const DecoderConfig& c, int layer)
 mx::array DecoderLayer::operator()(const mx::array& x_TD, const nn::RopeTables& rope, int layer,
                                    nn::KvCache& cache,
                                    std::span<const nn::Segment> segments) const {
-  const auto mixed = self_attn_(input_layernorm_(x_TD), rope, layer, cache, segments);
-  const bool sandwiched = pre_feedforward_layernorm_.has_value();
-  const auto h_TD = mx::add(x_TD, sandwiched ? post_attention_layernorm_(mixed) : mixed);
-  const auto& norm = sandwiched ? *pre_feedforward_layernorm_ : post_attention_layernorm_;
-  const auto normed = norm(h_TD);
-  if (!sandwiched) {
-    return std::visit([&](const auto& mlp) { return mlp(normed, h_TD); }, mlp_);
+  if (!pre_feedforward_layernorm_) {
+    const auto h_TD = self_attn_(x_TD, input_layernorm_, rope, layer, cache, segments, x_TD);
+    return std::visit([&](const auto& mlp) { return mlp(h_TD, post_attention_layernorm_, h_TD); },
+                      mlp_);
   }
-  const auto out = std::visit([&](const auto& mlp) { return mlp(normed); }, mlp_);
+  const auto mixed = self_attn_(x_TD, input_layernorm_, rope, layer, cache, segments);
+  const auto h_TD = mx::add(x_TD, post_attention_layernorm_(mixed));
+  const auto out = std::visit(
+      [&](const auto& mlp) { return mlp(h_TD, *pre_feedforward_layernorm_, std::nullopt); }, mlp_);
   return mx::add(h_TD, (*post_feedforward_layernorm_)(out));
 }
 
@@ -329,6 +330,13 @@ int first_answer_row(std::span<const nn::Segment> segments, int rows) {
   return rows;
 }
 
+// As a rule all of them are wanted.
+mx::array rows_of(const mx::array& x_TD, std::span<const int> wanted) {
+  const int count = static_cast<int>(wanted.size());
+  if (count == x_TD.shape(0)) return x_TD;
+  return mx::take(x_TD, mx::array(wanted.data(), {count}, mx::int32), 0);
+}
+
 }  // namespace
 
 mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const {
@@ -350,12 +358,11 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
     if (extra < parts) x_TD = mx::add(x_TD, part(extra));
   }
   if (batch.logits_rows.empty()) return mx::zeros({0, config_.vocab_size});
-  const mx::array rows(batch.logits_rows.data(), {static_cast<int>(batch.logits_rows.size())},
-                       mx::int32);
-  const auto last = model_.norm(mx::take(x_TD, rows, 0));
+  const auto head = lm_head_ ? lm_head_->weight() : model_.embed_tokens.weight();
+  const auto last_TD = rows_of(x_TD, batch.logits_rows);
   // One row of a prompt would have the whole vocabulary expanded for it.
   const kernels::DecodeRows all(0);
-  const auto logits = lm_head_ ? (*lm_head_)(last) : model_.embed_tokens.logits(last);
+  const auto logits = kernels::products(last_TD, model_.norm.row_norm(), {head})[0];
   if (config_.final_logit_softcapping == 0) return logits;
   const mx::array cap(config_.final_logit_softcapping);
   return mx::multiply(mx::tanh(mx::divide(logits, cap)), cap);
