@@ -3,12 +3,14 @@
 // without sampling. Limits are measured in the same run. Prints one JSON object a line; medians of
 // many steps. `decode_bench NAME` runs one model.
 #include <cstdio>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "base/json.h"
 #include "generate/cache/contiguous_cache.h"
 #include "kernels/memory.h"
+#include "kernels/op.h"
 #include "limits.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
@@ -87,6 +89,8 @@ class Steps {
   void run(const std::vector<int32_t>& tokens, const std::vector<nn::Segment>& segments) {
     const int count = static_cast<int>(tokens.size());
     const bool prompt = !segments[0].decode;
+    std::optional<kernels::AtOnce> at_once;  // as the engine does
+    if (!prompt) at_once.emplace();
     std::vector<int> wanted;
     for (int i = prompt ? count - 1 : 0; i < count; ++i) wanted.push_back(i);
     const auto positions =
@@ -105,8 +109,8 @@ class Steps {
 
 void bench_decoder(const bench::Limits& limits, const Shape& shape) {
   const auto json = Json::parse(shape.config, std::string(shape.name));
-  auto config = models::text::read_decoder_config(
-      json, models::text::decoder_type(shape.type, "the bench"));
+  auto config =
+      models::text::read_decoder_config(json, models::text::decoder_type(shape.type, "the bench"));
   config.tie_word_embeddings = true;
   models::text::Decoder decoder(config);
   RandomWeights weights;

@@ -2,6 +2,7 @@
 
 #include "generate/cache/contiguous_cache.h"
 #include "kernels/attention.h"
+#include "kernels/op.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
 #include "mlx/transforms.h"
@@ -103,6 +104,26 @@ TEST(ContiguousCache, ChangesToEightBitsLaterAndStaysThere) {
     for (const auto& buffer : cache.buffers()) EXPECT_EQ(buffer.dtype(), dtype) << at;
     EXPECT_TRUE(mx::allclose(out, exact, 2e-2, 2e-2).item<bool>()) << at;
     EXPECT_EQ(mx::array_equal(out, exact).item<bool>(), at < 20) << at;
+  }
+}
+
+// As the engine computes generated tokens, through growth, the limit and the change to 8 bits.
+TEST(ContiguousCache, ComputesAtOnceWithTheSameBits) {
+  using Options = ContiguousCache::Options;
+  const auto x = random(320, 10);
+  for (const Options& options : {Options{1, 0}, {1, 40}, {1, 0, 8, 64, 290}, {1, 40, 8, 64, 20}}) {
+    ContiguousCache graph(options);
+    ContiguousCache now(options);
+    const int a = graph.add_sequence();
+    const int b = now.add_sequence();
+    attend(graph, a, rows(x, 0, 250));
+    attend(now, b, rows(x, 0, 250));
+    for (int at = 250; at < 320; ++at) {
+      const auto expected = attend(graph, a, rows(x, at, at + 1));
+      const kernels::AtOnce scope;
+      const auto out = attend(now, b, rows(x, at, at + 1));
+      ASSERT_TRUE(mx::array_equal(out, expected).item<bool>()) << at;
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -11,6 +12,8 @@
 #include "generate/cache/contiguous_cache.h"
 #include "generate/scheduler.h"
 #include "kernels/memory.h"
+#include "kernels/op.h"
+#include "kernels/views.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 
@@ -193,6 +196,9 @@ class Engine::Impl {
   // The logits of the row's last token in logits_, for the sampler to change; none for the inner
   // chunks of a prompt.
   void compute(const StepRow& row) {
+    // A generated token's work is too little to hand over piece by piece.
+    std::optional<kernels::AtOnce> at_once;
+    if (!row.prefill) at_once.emplace();
     std::vector<TokenRun> spans;  // counted from the row's first token
     for (const auto& [begin, count] : row.request->spans) {
       const bool inside = begin >= row.begin && begin < row.begin + row.count;
@@ -208,7 +214,8 @@ class Engine::Impl {
       mx::eval(cache_.buffers());
       return;
     }
-    mx::array flat = mx::contiguous(mx::reshape(logits, {-1}));
+    mx::array flat =
+        kernels::row_major(kernels::reshaped(logits, {static_cast<int>(logits.size())}));
     mx::eval(flat);
     if (sink && row.prefill) sink("logits", flat);
     logits_.assign(flat.data<float>(), flat.data<float>() + flat.size());

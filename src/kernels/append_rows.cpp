@@ -7,8 +7,8 @@
 #include "kernels/isa/isa.h"
 #include "kernels/kv_bytes.h"
 #include "kernels/op.h"
+#include "kernels/views.h"
 #include "mlx/allocator.h"
-#include "mlx/backend/cpu/encoder.h"
 #include "mlx/ops.h"
 #include "mlx/primitives.h"
 #include "mlx/utils.h"
@@ -59,10 +59,9 @@ class AppendRows : public mx::Primitive {
       out.set_data(mx::allocator::malloc(out.nbytes()));
     }
     std::byte* memory = out.data<std::byte>();
-    auto& encoder = mx::cpu::get_command_encoder(stream());
-    encoder.dispatch([before = mx::array::unsafe_weak_copy(buffer),
-                      rows = mx::array::unsafe_weak_copy(inputs[1]), in_place, memory, at = at_,
-                      group_size = group_size_] {
+    run_in_turn(stream(), [before = mx::array::unsafe_weak_copy(buffer),
+                           rows = mx::array::unsafe_weak_copy(inputs[1]), in_place, memory,
+                           at = at_, group_size = group_size_] {
       if (!in_place) {
         if (before.dtype() == mx::uint8) {
           std::memcpy(memory, Elements<uint8_t>(before).data(), before.nbytes());
@@ -100,9 +99,9 @@ void check_rows(const char* name, const mx::array& buffer, const mx::array& rows
 
 mx::array append(const mx::array& buffer, const mx::array& rows_TKD, int at, int group_size) {
   const auto stream = mx::default_stream(mx::default_device());
-  return mx::array(buffer.shape(), buffer.dtype(),
-                   std::make_shared<AppendRows>(stream, at, group_size),
-                   {buffer, mx::astype(rows_TKD, mx::float32)});
+  return make_nodes({buffer.shape()}, {buffer.dtype()},
+                    std::make_shared<AppendRows>(stream, at, group_size),
+                    {buffer, as_float32(rows_TKD)})[0];
 }
 
 bool on_cpu() { return mx::default_stream(mx::default_device()).device == mx::Device::cpu; }

@@ -11,6 +11,7 @@
 #include "kernels/op.h"
 #include "kernels/product_gradient.h"
 #include "kernels/prompt_rows.h"
+#include "kernels/views.h"
 #include "kernels/weight_slots.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
@@ -256,7 +257,7 @@ mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
 }  // namespace
 
 mx::array linear(const mx::array& x, const Weight& weight, const Epilogue& end) {
-  Arrays inputs = {mx::astype(x, mx::float32)};
+  Arrays inputs = {as_float32(x)};
   ProductOp op;
   op.weight = append_weight(weight, inputs);
   op.activation = end.activation;
@@ -267,7 +268,7 @@ mx::array linear(const mx::array& x, const Weight& weight, const Epilogue& end) 
            fmt::join(shape.begin(), shape.end(), ", "), shape_text(*end.residual));
     }
     op.has_residual = true;
-    inputs.push_back(mx::astype(*end.residual, mx::float32));
+    inputs.push_back(as_float32(*end.residual));
   }
   const char* name = weight.quantization ? "fovea::quantized_matmul" : "fovea::matmul";
   return make_product(name, op, std::move(shape), inputs);
@@ -289,7 +290,7 @@ mx::array gated_linear(const mx::array& x, const Weight& gate, const Weight& up,
   if (!same_kind(gate, up)) {
     return mx::multiply(linear(x, gate, {activation, {}}), linear(x, up));
   }
-  Arrays inputs = {mx::astype(x, mx::float32)};
+  Arrays inputs = {as_float32(x)};
   ProductOp op;
   op.weight = append_weight(up, inputs);
   op.gate = append_weight(gate, inputs);
@@ -313,7 +314,7 @@ mx::array quantized_matmul(const mx::array& x, const mx::array& w, const mx::arr
 }
 
 mx::array embedding(const mx::array& ids, const Weight& table) {
-  Arrays inputs = {mx::contiguous(mx::astype(ids, mx::int32))};
+  Arrays inputs = {row_major(mx::astype(ids, mx::int32))};
   const WeightSlots slots = append_weight(table, inputs);
   const auto run = [slots, count = ids.shape(0)](const Arrays& in, float* out) {
     const auto w = slots.rows(in);

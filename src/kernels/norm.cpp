@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "kernels/isa/isa.h"
 #include "kernels/op.h"
+#include "kernels/views.h"
 #include "mlx/fast.h"
 #include "mlx/ops.h"
 
@@ -20,7 +21,7 @@ mx::array checked_norm_weight(const mx::array& x, const mx::array& weight) {
     fail(ErrorKind::kInvalidData, "[norm] expected a weight of x's last size but got {} for x {}",
          shape_text(weight), shape_text(x));
   }
-  return mx::astype(weight, mx::float32);
+  return as_float32(weight);
 }
 
 void rms_norm_rows(const float* x, int rows, int n, const float* weight, float weight_offset,
@@ -43,14 +44,12 @@ mx::array rms_norm(const mx::array& x, const mx::array& weight, float eps, float
   const auto fallback = [eps, weight_offset](const Arrays& in) {
     return mx::fast::rms_norm(in[0], mx::add(in[1], mx::array(weight_offset)), eps);
   };
-  return make_op({"fovea::rms_norm", x.shape(), run, fallback},
-                 {mx::astype(x, mx::float32), checked});
+  return make_op({"fovea::rms_norm", x.shape(), run, fallback}, {as_float32(x), checked});
 }
 
 mx::array layer_norm(const mx::array& x, const mx::array& weight, const mx::array& bias,
                      float eps) {
-  Arrays inputs = {mx::astype(x, mx::float32), checked_norm_weight(x, weight),
-                   checked_norm_weight(x, bias)};
+  Arrays inputs = {as_float32(x), checked_norm_weight(x, weight), checked_norm_weight(x, bias)};
   const int n = x.shape(-1);
   const auto run = [n, eps, rows = row_count(x)](const Arrays& in, float* y) {
     const Floats values(in[0]);

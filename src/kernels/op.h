@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct Op {
   const char* name;
   mx::Shape shape;  // of the float32 output
   // Fills the output (row-major, allocated) from the inputs, which are evaluated and may be
-  // strided. Runs on MLX's stream thread; must not throw.
+  // strided. Runs on MLX's stream thread, or the engine's (AtOnce); must not throw.
   std::function<void(const Arrays& inputs, float* output)> run;
   std::function<mx::array(const Arrays& inputs)> fallback;
   float tolerance = 1e-4f;  // of the largest value, for --check-kernels
@@ -47,6 +48,26 @@ struct MultiOp {
 // and are compared.
 mx::array make_op(Op op, const Arrays& inputs);
 Arrays make_multi_op(MultiOp op, const Arrays& inputs);
+
+// While one lives, ops are computed as they are made, on the calling thread, and their results are
+// available at once: for steps of few rows, where handing each over to MLX's stream thread costs
+// more than its work. Inputs that MLX still owes are waited for. There is no graph then, so no
+// gradient; the bits are the same. For the thread that makes it.
+class AtOnce {
+ public:
+  AtOnce();
+  ~AtOnce();
+  AtOnce(const AtOnce&) = delete;
+  AtOnce& operator=(const AtOnce&) = delete;
+};
+
+bool at_once();
+
+// What ops are made with: nodes of MLX's graph, or their results (AtOnce). eval_cpu of `primitive`
+// hands its work to run_in_turn(), which waits in MLX's stream or does it now.
+Arrays make_nodes(std::vector<mx::Shape> shapes, const std::vector<mx::Dtype>& dtypes,
+                  const std::shared_ptr<mx::Primitive>& primitive, const Arrays& inputs);
+void run_in_turn(mx::Stream stream, std::function<void()> work);
 
 // A row-major view of an evaluated array whose elements are laid out as T (float for float32,
 // uint16_t for the bits of bfloat16, uint8_t for uint8): the array's own memory when it is laid out

@@ -7,6 +7,7 @@
 #include "kernels/decode_products.h"
 #include "kernels/numerics.h"
 #include "kernels/op.h"
+#include "kernels/views.h"
 #include "kernels/weight_slots.h"
 #include "mlx/ops.h"
 
@@ -42,7 +43,7 @@ struct Projection {
   Projection(const mx::array& x, const std::optional<RowNorm>& norm,
              const std::vector<Weight>& factors, Arrays& inputs)
       : rows(row_count(x)), k(x.shape(-1)), has_norm(norm.has_value()) {
-    inputs.push_back(mx::astype(x, mx::float32));
+    inputs.push_back(as_float32(x));
     if (norm) {
       eps = norm->eps;
       weight_offset = norm->weight_offset;

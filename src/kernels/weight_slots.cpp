@@ -1,6 +1,7 @@
 #include "kernels/weight_slots.h"
 
 #include "base/error.h"
+#include "kernels/views.h"
 #include "mlx/ops.h"
 
 namespace fovea::kernels {
@@ -12,11 +13,6 @@ isa::Float float_kind(const mx::array& a) {
   if (a.dtype() == mx::float16) return isa::Float::kF16;
   fail(ErrorKind::kUnsupported, "[matmul] expected float32, bfloat16 or float16 weights but got {}",
        dtype_text(a));
-}
-
-// Weights come from mapped files and are row-major; a view of another layout is copied once here.
-mx::array row_major(const mx::array& a) {
-  return a.is_available() && a.flags().row_contiguous ? a : mx::contiguous(a);
 }
 
 bool scales_fit(const Weight& weight) {
@@ -100,7 +96,7 @@ WeightSlots append_weight(const Weight& weight, Arrays& inputs) {
     fail(ErrorKind::kInvalidData, "[matmul] expected a bias of shape [{}] but got {}", slots.n,
          shape_text(*weight.bias));
   }
-  inputs.push_back(mx::astype(*weight.bias, mx::float32));
+  inputs.push_back(as_float32(*weight.bias));
   return slots;
 }
 

@@ -5,6 +5,7 @@
 #include "kernels/numerics.h"
 #include "kernels/projection.h"
 #include "kernels/rope.h"
+#include "kernels/views.h"
 #include "mlx/ops.h"
 
 namespace fovea::nn {
@@ -52,7 +53,7 @@ mx::array Attention::operator()(const mx::array& x_TD, const RmsNorm& norm, cons
                                 const std::optional<mx::array>& residual_TD) const {
   const int t = x_TD.shape(0);
   const auto heads = [&](const mx::array& x, int count) {
-    return mx::reshape(x, {t, count, config_.head_dim});
+    return kernels::reshaped(x, {t, count, config_.head_dim});
   };
   const auto rotated = [&](const mx::array& x, const std::optional<RmsNorm>& head_norm) {
     return kernels::rope(head_norm ? (*head_norm)(x) : x, rope.cos_TR, rope.sin_TR);
@@ -70,7 +71,8 @@ mx::array Attention::operator()(const mx::array& x_TD, const RmsNorm& norm, cons
       qkv_.dtype() == mx::float32 || kernels::numerics() == kernels::Numerics::kFloat32;
   spec.kv_dtype = exact ? mx::float32 : mx::bfloat16;
   const auto out_THD = cache.attend(layer, q_THD, k_TKD, v_TKD, segments, spec);
-  return o_proj_(mx::reshape(out_THD, {t, -1}), {.residual = residual_TD});
+  const auto out_TD = kernels::reshaped(out_THD, {t, o_proj_.in_size()});
+  return o_proj_(out_TD, {.residual = residual_TD});
 }
 
 void Attention::visit(Visitor& visitor) {

@@ -4,7 +4,10 @@
 
 #include <cstring>
 #include <map>
+#include <optional>
 
+#include "kernels/numerics.h"
+#include "kernels/op.h"
 #include "mlx/ops.h"
 #include "mlx/random.h"
 #include "mlx/transforms.h"
@@ -79,6 +82,21 @@ TEST(SparseMoe, ARowsBitsDoNotDependOnItsCompany) {
     const auto alone = floats_of(made.moe(mx::slice(x, {row, 0}, {row + 1, kDim})));
     EXPECT_EQ(std::memcmp(alone.data(), together.data() + row * kDim, kDim * sizeof(float)), 0)
         << row;
+  }
+}
+
+TEST(SparseMoe, ComputesAtOnceWithTheSameBits) {
+  Made made;
+  const RmsNorm norm(kDim, 1e-6f, 1);
+  const auto x = rows(5);
+  for (const auto& residual : {std::optional<mx::array>(), std::optional(rows(5))}) {
+    const auto block = [&](const mx::array& in) {
+      const kernels::DecodeRows answers(0);
+      return made.moe(mx::multiply(in, mx::array(2.0f)), norm, residual);
+    };
+    const auto expected = floats_of(block(x));
+    const kernels::AtOnce scope;
+    EXPECT_EQ(floats_of(block(x)), expected);
   }
 }
 

@@ -5,18 +5,16 @@
 
 #include "kernels/append_rows.h"
 #include "kernels/kv_bytes.h"
+#include "kernels/views.h"
 #include "mlx/ops.h"
 
 namespace fovea::generate {
 namespace {
 
+using kernels::rows_of;
+
 constexpr int kCapacityMin = 256;
 constexpr int kRowsKeptFirst = 4;
-
-mx::array rows_of(const mx::array& x, int begin, int end) {
-  if (begin == 0 && end == x.shape(0)) return x;
-  return mx::slice(x, {begin, 0, 0}, {end, x.shape(1), x.shape(2)});
-}
 
 mx::array keys_of(const mx::array& x_KCD, int begin, int end) {
   return mx::slice(x_KCD, {0, begin, 0}, {x_KCD.shape(0), end, x_KCD.shape(2)});
@@ -162,7 +160,7 @@ mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::a
     // All layers of a step see the same length; the last one moves it on.
     if (layer + 1 == options_.num_layers) sequence.length = past + segment.count;
   }
-  return outputs.size() == 1 ? outputs[0] : mx::concatenate(outputs, 0);
+  return kernels::joined_rows(outputs);
 }
 
 }  // namespace fovea::generate
