@@ -69,6 +69,16 @@ std::vector<PreparedRows> prepared(const float* x, int m_count,
 
 int units_of(int n, int unit) { return (n + unit - 1) / unit; }
 
+// Units that a thread takes at a time. A piece begins with weights that nobody has fetched ahead,
+// so it is not small; but no thread goes without.
+int grain_of(int units, int unit, const isa::WeightRows& w) {
+  constexpr int kPieceBytes = 96 * 1024;
+  const int bits = w.bits == 0 ? 16 : w.bits;
+  const int64_t bytes = int64_t{unit} * w.k * bits / 8;
+  const auto wanted = static_cast<int>(kPieceBytes / std::max<int64_t>(bytes, 1));
+  return std::max(1, std::min(wanted, units / ThreadPool::instance().size()));
+}
+
 }  // namespace
 
 void decode_products(const float* x, int m_count, std::span<const DecodeWeight> weights,
@@ -77,7 +87,8 @@ void decode_products(const float* x, int m_count, std::span<const DecodeWeight> 
   const int unit = column_unit(m_count);
   int units = 0;
   for (const auto& w : weights) units += units_of(w.n, unit);
-  parallel_for(units, 1, [&](int begin, int end) {
+  const int grain = grain_of(units, unit, weights[0].weight);
+  parallel_for(units, grain, [&](int begin, int end) {
     int first = 0;  // unit of this weight
     for (size_t i = 0; i < weights.size() && first < end; ++i) {
       const auto& w = weights[i];
@@ -100,7 +111,7 @@ void decode_gated(const float* x, int m_count, DecodeWeight gate, const DecodeWe
   const auto rows = prepared(x, m_count, both);
   const int unit = column_unit(m_count);
   const int units = units_of(n, unit);
-  parallel_for(units, 1, [&](int begin, int end) {
+  parallel_for(units, grain_of(units, unit, up.weight), [&](int begin, int end) {
     const int from = begin * unit;
     const int to = std::min(end * unit, n);
     rows[0].multiply(gate, from, to);
