@@ -2,12 +2,13 @@
 // the same run: reading memory, and fused multiply-adds that stay in registers. Prints one JSON
 // object a line; medians of many runs. With an argument one part runs alone: decode or prompt (the
 // products of such rows), formats, int8, epilogues, gradients, attention (and with one more,
-// segment, prompt or decode, a kind of it).
+// segment, prompt or decode, a kind of it), pool (what it costs to share a loop).
 #include <cstdio>
 #include <functional>
 #include <string_view>
 
 #include "base/json.h"
+#include "base/thread_pool.h"
 #include "kernels/attention.h"
 #include "kernels/kv_bytes.h"
 #include "kernels/matmul.h"
@@ -210,9 +211,8 @@ void bench_decode_product(const bench::Limits& limits, int k, int n) {
   for (const int m : {1, 2, 4, 8, 16}) {
     for (const auto dtype : {mx::float32, mx::bfloat16}) {
       const auto w = random({n, k}, dtype);
-      bench_decode(limits, "matmul " + dtype_text(w), m, k, {w}, [](const auto& x, const auto& in) {
-        return matmul(x, in[0], std::nullopt);
-      });
+      bench_decode(limits, "matmul " + dtype_text(w), m, k, {w},
+                   [](const auto& x, const auto& in) { return matmul(x, in[0], std::nullopt); });
     }
     for (const int bits : {4, 8}) bench_decode_quantized(limits, m, k, n, bits);
   }
@@ -339,6 +339,21 @@ void bench_answers(const bench::Limits& limits) {
   }
 }
 
+// What it costs to share a loop: every op does so once or twice.
+void bench_pool() {
+  constexpr int kLoops = 1000;
+  auto& pool = ThreadPool::instance();
+  for (const int tasks : {pool.size(), 4 * pool.size()}) {
+    const double s = bench::median_seconds([&] {
+      for (int i = 0; i < kLoops; ++i) pool.run(tasks, [](int) {});
+    });
+    JsonObject line;
+    line.set("name", fmt::format("empty loop threads={} tasks={}", pool.size(), tasks))
+        .set("us", s / kLoops * 1e6);
+    std::printf("%s\n", line.dump().c_str());
+  }
+}
+
 // All kinds of attention for an empty name.
 void bench_attention(const bench::Limits& limits, std::string_view kind) {
   if (kind.empty() || kind == "segment") bench_segments(limits);
@@ -370,5 +385,6 @@ int main(int argc, char** argv) {
     bench_gradients(limits, 512, 8960, 1536);
   }
   if (wanted("attention")) bench_attention(limits, argc > 2 ? argv[2] : "");
+  if (wanted("pool")) bench_pool();
   return 0;
 }
