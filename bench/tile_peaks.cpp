@@ -1,18 +1,13 @@
 #include "tile_peaks.h"
 
-#include <cpuid.h>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <cstdint>
+#include "kernels/isa/tiles.h"
 
 namespace fovea::bench {
 namespace {
 
 constexpr int kSums = 12;  // enough to hide an instruction's latency, few enough for registers
-constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
-constexpr long kTileData = 18;
 
 __attribute__((target("avx512f,avx512bf16"))) double dot_flops(size_t rounds, float* sink) {
   __m512 sums[kSums];
@@ -30,17 +25,8 @@ __attribute__((target("avx512f,avx512bf16"))) double dot_flops(size_t rounds, fl
   return double(rounds) * kSums * 16 * 2 * 2;
 }
 
-// Palette 1 of the architecture: 8 tiles of 16 rows of 64 bytes.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
 __attribute__((target("amx-tile,amx-bf16"))) double tile_flops(size_t rounds, float* sink) {
-  const TileConfig config;
+  const kernels::isa::TileConfig config;
   // The intrinsic names 8 of its 64 bytes as input: without this the stores may be left out.
   asm volatile("" ::"r"(&config) : "memory");
   _tile_loadconfig(&config);
@@ -65,17 +51,6 @@ __attribute__((target("amx-tile,amx-bf16"))) double tile_flops(size_t rounds, fl
   return double(rounds) * 4 * 16 * 16 * 32 * 2;
 }
 
-bool has_tiles() {
-  unsigned a = 0;
-  unsigned b = 0;
-  unsigned c = 0;
-  unsigned d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  constexpr unsigned kBf16AndTile = 1u << 22 | 1u << 24;
-  return (d & kBf16AndTile) == kBf16AndTile &&
-         ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
 }  // namespace
 
 double bf16_dot_flops(size_t rounds, float* sink) {
@@ -83,7 +58,8 @@ double bf16_dot_flops(size_t rounds, float* sink) {
 }
 
 double amx_bf16_flops(size_t rounds, float* sink) {
-  static const bool has = has_tiles();
+  using namespace kernels::isa;
+  static const bool has = tile_support(this_machine()).missing.empty();
   return has ? tile_flops(rounds, sink) : 0;
 }
 

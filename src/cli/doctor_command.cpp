@@ -8,7 +8,7 @@
 #include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "kernels/isa/isa.h"
-#include "kernels/isa/tile_leaves.h"
+#include "kernels/isa/tiles.h"
 #include "kernels/numerics.h"
 
 namespace fovea::cli {
@@ -28,7 +28,7 @@ void print_isa() {
                     : fmt::format("{} {}", runs ? "runs here:" : "lacks", fmt::join(features, " "))
                           .c_str());
   }
-  if (kernels::isa::hides_tile_sizes(kernels::isa::cpuid_here)) {
+  if (kernels::isa::hides_tile_sizes(kernels::isa::this_machine())) {
     std::printf(
         "warning: CPUID shows tiles (AMX) but hides their sizes (leaves 0x1D and 0x1E are zero), "
         "as "
