@@ -25,7 +25,7 @@ void print_isa() {
     std::printf("  %-8s %s\n", std::string(variant.name).c_str(),
                 features.empty()
                     ? "runs everywhere"
-                    : fmt::format("{} {}", runs ? "runs here:" : "lacks", fmt::join(features, " "))
+                    : fmt::format("{} {}", runs ? "runs here:" : "lacks", fmt::join(features, ", "))
                           .c_str());
   }
   if (kernels::isa::hides_tile_sizes(kernels::isa::this_machine())) {

@@ -31,7 +31,7 @@ void multiply_prompt_rows(const isa::PromptRows& how, isa::PromptProduct product
   parallel_for(panels, 1, [&](int begin, int end) {
     thread_local std::vector<std::byte> scratch;
     how.product(product, begin * how.panel_columns, std::min(product.n, end * how.panel_columns),
-                kept(scratch, isa::kPromptScratchBytes));
+                kept(scratch, how.scratch_bytes));
   });
 }
 

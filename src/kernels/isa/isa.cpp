@@ -10,13 +10,15 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/format.h"
+#include "kernels/isa/tiles.h"
 #include "kernels/isa/variants.h"
 
 namespace fovea::kernels::isa {
 namespace {
 
 struct Feature {
-  const char* name;
+  std::string name;
   bool here;
 };
 
@@ -40,7 +42,7 @@ Features avx2_features() {
 
 Features avx512_features() {
   auto all = avx2_features();
-  for (const Feature feature :
+  for (const auto& feature :
        {FOVEA_FEATURE("avx512f"), FOVEA_FEATURE("avx512bw"), FOVEA_FEATURE("avx512dq"),
         FOVEA_FEATURE("avx512vl"), FOVEA_FEATURE("avx512vnni"), FOVEA_FEATURE("avx512bf16")}) {
     all.push_back(feature);
@@ -48,11 +50,20 @@ Features avx512_features() {
   return all;
 }
 #undef FOVEA_FEATURE
+
+Features amx_features() {
+  static const TileSupport tiles = tile_support(this_machine());
+  auto all = avx512_features();
+  for (const auto& name : tiles.present) all.push_back({name, true});
+  for (const auto& name : tiles.missing) all.push_back({name, false});
+  return all;
+}
 #endif
 
 struct Variant {
-  const Table& (*table)();
-  Features (*features)();  // what CPUID must show
+  std::string_view name;
+  const Table& (*table)();  // compiled for the variant: to be called only where it runs
+  Features (*features)();   // what it needs
 
   bool runs_here() const {
     const auto all = features();
@@ -60,12 +71,13 @@ struct Variant {
   }
 };
 
-// Worst first; each later one is a row. Next: amx, neon.
+// Worst first; each later one is a row. Next: neon.
 constexpr std::array kVariants = {
-    Variant{scalar_table, [] { return Features(); }},
+    Variant{"scalar", scalar_table, [] { return Features(); }},
 #if defined(__x86_64__)
-    Variant{avx2_table, avx2_features},
-    Variant{avx512_table, avx512_features},
+    Variant{"avx2", avx2_table, avx2_features},
+    Variant{"avx512", avx512_table, avx512_features},
+    Variant{"amx", amx_table, amx_features},
 #endif
 };
 
@@ -81,13 +93,14 @@ const Table& choose(std::string_view name) {
   }
   if (const Table* found = find_table(name)) return *found;
   std::string names;
-  for (const auto& variant : kVariants) {
-    if (!variant.runs_here()) continue;
-    names += (names.empty() ? "" : ", ") + std::string(variant.table().name);
+  std::string why;
+  for (const auto& report : variants()) {
+    if (report.missing.empty()) names += (names.empty() ? "" : ", ") + std::string(report.name);
+    if (report.name == name) why = fmt::format(", which lacks {}", fmt::join(report.missing, ", "));
   }
   fail(ErrorKind::kInvalidArgument,
-       "[FOVEA_ISA] expected an instruction set that this processor runs ({}) but got '{}'", names,
-       name);
+       "[FOVEA_ISA] expected an instruction set that this processor runs ({}) but got '{}'{}",
+       names, name, why);
 }
 
 const Table& table() {
@@ -100,7 +113,7 @@ const Table& table() {
 
 const Table* find_table(std::string_view name) {
   for (const auto& variant : kVariants) {
-    if (variant.table().name == name) return variant.runs_here() ? &variant.table() : nullptr;
+    if (variant.name == name) return variant.runs_here() ? &variant.table() : nullptr;
   }
   return nullptr;
 }
@@ -108,7 +121,7 @@ const Table* find_table(std::string_view name) {
 std::vector<VariantReport> variants() {
   std::vector<VariantReport> reports;
   for (const auto& variant : kVariants) {
-    VariantReport report{variant.table().name, {}, {}};
+    VariantReport report{variant.name, {}, {}};
     for (const auto& [name, here] : variant.features()) {
       (here ? report.present : report.missing).emplace_back(name);
     }

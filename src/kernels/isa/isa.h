@@ -1,6 +1,7 @@
 // The inner loops of the hot ops, once per instruction set. isa/body.h holds the generic text;
-// each variant (scalar.cpp, avx2.cpp, avx512.cpp) compiles it with its own flags. All variants
-// round and sum alike, so they give the same bits, but for prompt_bf16 and attend_bf16.
+// each variant (scalar.cpp, avx2.cpp, avx512.cpp) compiles it with its own flags; amx.cpp replaces
+// what tiles do better than avx512. All variants round and sum alike, so they give the same bits,
+// but for prompt_bf16 and attend_bf16.
 //
 // Every function is pure, works on plain memory, and may be called from any thread. Pointers need
 // no alignment beyond that of their element, and none at all for weights.
@@ -98,9 +99,11 @@ struct PromptProduct {
   int64_t y_stride = 0;
 };
 
+inline constexpr size_t kPromptScratchBytes = size_t{448} * 1024;
+
 // How a variant multiplies prompt rows. `prepare` turns up to block_rows rows of x into
 // block_bytes(w) bytes at a multiple of 64; `product` takes such blocks, for outputs
-// [n_begin, n_end); `scratch` has kPromptScratchBytes at a multiple of 64. Threads share a product
+// [n_begin, n_end); `scratch` has scratch_bytes at a multiple of 64. Threads share a product
 // by panel_columns outputs at least, or they do work in vain.
 struct PromptRows {
   int block_rows = 0;
@@ -111,6 +114,7 @@ struct PromptRows {
   void (*prepare_turned)(const float* x, int64_t stride, int rows, const WeightRows& w,
                          std::byte* block) = nullptr;
   void (*product)(const PromptProduct& p, int n_begin, int n_end, std::byte* scratch) = nullptr;
+  size_t scratch_bytes = kPromptScratchBytes;
 };
 
 struct Table {
@@ -201,20 +205,19 @@ constexpr int panel_columns(int k) {
 // Columns that decode products of several rows go through together.
 inline constexpr int kDecodePanel = 32;
 
-inline constexpr size_t kPromptScratchBytes = size_t{448} * 1024;
-
-// The best that this processor runs, or what FOVEA_ISA (scalar, avx2, avx512) names: chosen by the
-// first call, which throws what choose() throws.
+// The best that this processor runs, or what FOVEA_ISA (scalar, avx2, avx512, amx) names: chosen by
+// the first call, which throws what choose() throws.
 const Table& table();
 
-// The best variant for an empty name. An unknown or unavailable name is Error(kInvalidArgument).
+// The best variant for an empty name. An unknown or unavailable name is Error(kInvalidArgument),
+// which tells what an unavailable one lacks.
 const Table& choose(std::string_view name);
 
 // The variant of that name, or null when it is unknown or this processor cannot run it.
 const Table* find_table(std::string_view name);
 
-// What this build has, worst first, and what of each CPUID shows: a variant runs here when nothing
-// is missing.
+// What this build has, worst first, and what of each was found here: a variant runs when nothing is
+// missing.
 struct VariantReport {
   std::string_view name;
   std::vector<std::string> present;

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "base/format.h"
 #include "support/expect_error.h"
 
 namespace fovea::kernels::isa {
@@ -49,7 +50,7 @@ std::vector<uint16_t> random_halves(size_t count) {
 // Every variant but the scalar one, which all are compared with.
 std::vector<const Table*> others() {
   std::vector<const Table*> found;
-  for (const auto* name : {"avx2", "avx512"}) {
+  for (const auto* name : {"avx2", "avx512", "amx"}) {
     if (const Table* table = find_table(name)) found.push_back(table);
   }
   return found;
@@ -251,7 +252,7 @@ TEST(Isa, WeightsNeedNoAlignment) {
   w.data = values.data();
   WeightRows odd = w;
   odd.data = bytes.data() + 1;
-  for (const auto* name : {"scalar", "avx2", "avx512"}) {
+  for (const auto* name : {"scalar", "avx2", "avx512", "amx"}) {
     const Table* table = find_table(name);
     if (!table) continue;
     EXPECT_EQ(product_of(*table, w, 4, 5), product_of(*table, odd, 4, 5)) << name;
@@ -402,7 +403,7 @@ TEST(Isa, RoundsToBfloat16WithTheSameBits) {
                                 -INFINITY, -NAN,        1e-40f,      -0.0f,        0.1f};
   const std::vector<uint16_t> expected = {0x3f80, 0x3f80, 0x3f82, 0xbf80, 0x7f80,
                                           0xff80, 0xffc0, 0x0001, 0x8000, 0x3dcd};
-  for (const auto* name : {"scalar", "avx2", "avx512"}) {
+  for (const auto* name : {"scalar", "avx2", "avx512", "amx"}) {
     const Table* table = find_table(name);
     if (!table) continue;
     std::vector<uint16_t> y(x.size());
@@ -418,6 +419,11 @@ TEST(Isa, ChoosesByNameAndRefusesUnknownOnes) {
   EXPECT_ERROR(choose("sse9"), ErrorKind::kInvalidArgument,
                "[FOVEA_ISA] expected an instruction set that this processor runs (scalar");
   EXPECT_ERROR(choose("AVX2"), ErrorKind::kInvalidArgument, "but got 'AVX2'");
+  for (const auto& variant : variants()) {
+    if (variant.missing.empty()) continue;
+    EXPECT_ERROR(choose(variant.name), ErrorKind::kInvalidArgument,
+                 fmt::format("but got '{}', which lacks {}", variant.name, variant.missing[0]));
+  }
 }
 
 }  // namespace

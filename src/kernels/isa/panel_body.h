@@ -110,6 +110,16 @@ void panel_tile(const float* x, const float* next, const float* panel, int units
   unrolled<kPanelRows>([&](auto r) { unrolled<C>([&](auto c) { out[r][c] = sums[r][c]; }); });
 }
 
+// Fetches inputs [begin, begin + count) of a weight row into the second-level cache. The rows of a
+// panel lie too far apart for the processor to foresee what is read next; there need not be one.
+void fetch_inputs(const WeightRows& w, int row, int begin, int count) {
+  const size_t bits = value_bits(w);
+  const char* first = static_cast<const char*>(w.data) +
+                      (static_cast<size_t>(row) * w.k + static_cast<size_t>(begin)) * bits / 8;
+  const size_t bytes = static_cast<size_t>(count) * bits / 8;
+  for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(first + at, 0, 2);
+}
+
 // Columns [n, n + count) of one weight and the rows from `first_row` on.
 template <class Unit>
 struct Panel {
@@ -143,18 +153,14 @@ struct Panel {
   }
 
   // Fetches what the next fill reads of rows [begin, end) of the panel: the next stretch, or the
-  // first of the next panel. Such rows lie too far apart for the processor to foresee them.
+  // first of the next panel.
   void fetch_ahead(int begin, int end, int k, int stretch) const {
     if (w.turned_rows != 0) return;
     const bool last = k + stretch >= w.k;
-    const size_t bits = value_bits(w);
     const int input = last ? 0 : k + stretch;
-    const size_t bytes = std::min(stretch, w.k - input) * bits / 8;
     const int first = n + (last ? count : 0);
     for (int i = begin; i < end; ++i) {
-      const char* row = static_cast<const char*>(w.data) +
-                        (static_cast<size_t>(first + i) * w.k + input) * bits / 8;
-      for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+      fetch_inputs(w, first + i, input, std::min(stretch, w.k - input));
     }
   }
 

@@ -9,5 +9,6 @@ namespace fovea::kernels::isa {
 const Table& scalar_table();
 const Table& avx2_table();
 const Table& avx512_table();
+const Table& amx_table();
 
 }  // namespace fovea::kernels::isa
