@@ -20,6 +20,8 @@
 
 #include "kernels/isa/amx_prompt.h"
 
+#include "kernels/isa/amx_flash.h"
+
 template <class Tiles>
 Table tile_table(std::string_view name) {
   Table table = avx512_table();
@@ -31,5 +33,6 @@ Table tile_table(std::string_view name) {
                        prepare_turned_tile_rows,
                        tile_product<Tiles>,
                        TileScratch::kBytes};
+  table.attend_bf16 = tile_attend<Tiles>;
   return table;
 }

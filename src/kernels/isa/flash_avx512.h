@@ -243,6 +243,12 @@ void flash_block(const AttentionRows& a, const Flash& f, int block, int last) {
   for (; t < f.queries; ++t) flash_tile<1>(a, f, t, block, keys);
 }
 
+void begin_flash(const Flash& f) {
+  std::fill(f.peaks, f.peaks + f.queries + kLanes16, -std::numeric_limits<float>::infinity());
+  std::fill(f.sums, f.sums + f.queries * kLanes16, 0.0f);
+  std::fill(f.out, f.out + f.queries * f.columns, 0.0f);
+}
+
 void write_flash(const AttentionRows& a, const Flash& f, int t) {
   float* out = output_at(a, t);
   const float sum = _mm512_reduce_add_ps(_mm512_load_ps(f.sums + t * kLanes16));
@@ -251,15 +257,20 @@ void write_flash(const AttentionRows& a, const Flash& f, int t) {
   for (int d = 0; d < a.head_dim; ++d) out[d] = f.out[t * f.columns + d] * share + 0.0f;
 }
 
-void attend_bf16(const AttentionRows& a, float* scratch) {
-  const Flash f(a, scratch);
+// All of it, where meet(block, last) adds a block's keys, of those up to `last`, to what the
+// queries have.
+template <class Meet>
+void flash_attend(const AttentionRows& a, const Flash& f, Meet meet) {
   pack_queries(a, f);
-  std::fill(f.peaks, f.peaks + f.queries + kLanes16, -std::numeric_limits<float>::infinity());
-  std::fill(f.sums, f.sums + f.queries * kLanes16, 0.0f);
-  std::fill(f.out, f.out + f.queries * f.columns, 0.0f);
   const auto [first, last] = keys_of_all(a);
   for (int block = first / kFlashKeys * kFlashKeys; block < last; block += kFlashKeys) {
-    flash_block(a, f, block, last);
+    meet(block, last);
   }
   for (int t = 0; t < f.queries; ++t) write_flash(a, f, t);
+}
+
+void attend_bf16(const AttentionRows& a, float* scratch) {
+  const Flash f(a, scratch);
+  begin_flash(f);
+  flash_attend(a, f, [&](int block, int last) { flash_block(a, f, block, last); });
 }

@@ -191,7 +191,7 @@ constexpr size_t attend_floats(int head_dim) {
 }
 constexpr size_t attend_bf16_floats(int head_dim) {
   constexpr size_t kPerElement = 64 + 64 + kFlashQueries / 2 + kFlashQueries;
-  return 8192 + kPerElement * ((size_t(head_dim) + 31) / 32 * 32);
+  return 14336 + kPerElement * ((size_t(head_dim) + 31) / 32 * 32);
 }
 
 // Products go through as many columns at a time as fit the first-level cache twice over, and as
