@@ -22,6 +22,8 @@
 
 #include "kernels/isa/amx_flash.h"
 
+#include "kernels/isa/amx_decode.h"
+
 template <class Tiles>
 Table tile_table(std::string_view name) {
   Table table = avx512_table();
@@ -34,5 +36,6 @@ Table tile_table(std::string_view name) {
                        tile_product<Tiles>,
                        TileScratch::kBytes};
   table.attend_bf16 = tile_attend<Tiles>;
+  table.decode_product = tile_decode_product<Tiles>;
   return table;
 }

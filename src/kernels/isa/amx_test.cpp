@@ -419,5 +419,85 @@ TEST_P(Amx, ANotFiniteActivationReachesItsRowOnly) {
   }
 }
 
+// Rows [first, first + rows) of x.
+std::vector<float> decode_product(const Table& table, const Weights& w, const std::vector<float>& x,
+                                  int first, int rows, const std::vector<Columns>& cuts) {
+  const auto bias = std::vector<float>(x.begin(), x.begin() + w.n);
+  const size_t row_bytes = table.decode_row_bytes(w.rows);
+  std::vector<float> memory;
+  auto* prepared =
+      reinterpret_cast<std::byte*>(aligned(memory, row_bytes * static_cast<size_t>(rows) / 4));
+  for (int m = 0; m < rows; ++m) {
+    table.prepare_decode_row(x.data() + int64_t{first + m} * w.rows.k, w.rows,
+                             prepared + static_cast<size_t>(m) * row_bytes);
+  }
+  // Nothing is read behind the last row.
+  const GuardedMemory guarded(prepared, row_bytes * static_cast<size_t>(rows));
+  const int64_t stride = w.n + 3;
+  std::vector<float> y(static_cast<size_t>(rows * stride), -7);
+  for (const auto [begin, end] : cuts) {
+    table.decode_product(guarded.data(), rows, w.rows, begin, end, bias.data(), y.data(), stride);
+  }
+  return y;
+}
+
+TEST_P(Amx, DecodeProductsHaveTheBitsOfTheOthers) {
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int group : {32, 64, 128}) {
+      for (const int k : {group, 3 * group, 35 * group}) {
+        const Weights w(21, k, bits, group, bits % 2 ? Float::kF16 : Float::kBF16);
+        const auto x = random_floats(size_t{40} * static_cast<size_t>(k));
+        for (const int rows : {7, 8, 9, 16, 17, 33, 40}) {
+          ASSERT_EQ(decode_product(amx(), w, x, 0, rows, {{0, w.n}}),
+                    decode_product(*find_table("scalar"), w, x, 0, rows, {{0, w.n}}))
+              << bits << " bits in groups of " << group << " k " << k << " rows " << rows;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Amx, DecodeProductsOfLongRowsHaveTheBitsOfTheOthers) {
+  // One tile of rows in a pass, and too long for a pass.
+  for (const int k : {8960, 16384}) {
+    const Weights w(17, k, 4, 64, Float::kBF16);
+    const auto x = random_floats(size_t{18} * static_cast<size_t>(k));
+    EXPECT_EQ(decode_product(amx(), w, x, 0, 18, {{0, w.n}}),
+              decode_product(*find_table("scalar"), w, x, 0, 18, {{0, w.n}}))
+        << k;
+  }
+}
+
+TEST_P(Amx, ADecodeRowKeepsItsBitsInAnyCompany) {
+  const Weights w(37, 704, 4, 64, Float::kBF16);
+  const auto x = random_floats(64 * 704);
+  const auto all = decode_product(amx(), w, x, 0, 64, {{0, w.n}});
+  for (int m = 1; m <= 64; ++m) {
+    const auto last = decode_product(amx(), w, x, 64 - m, m, {{0, w.n}});
+    ASSERT_EQ(last, std::vector<float>(all.end() - int64_t{m} * (w.n + 3), all.end()))
+        << "the last " << m;
+  }
+  for (const int cut : {1, 15, 16, 20, 36}) {
+    EXPECT_EQ(decode_product(amx(), w, x, 0, 64, {{cut, w.n}, {0, cut}}), all) << cut;
+  }
+}
+
+TEST_P(Amx, ANotFiniteActivationOfADecodeRowReachesItsRowOnly) {
+  const Weights w(16, 128, 4, 64, Float::kBF16);
+  auto x = random_floats(12 * 128);
+  const auto clean = decode_product(amx(), w, x, 0, 12, {{0, 16}});
+  x[5 * 128 + 70] = INFINITY;
+  const auto y = decode_product(amx(), w, x, 0, 12, {{0, 16}});
+  for (int m = 0; m < 12; ++m) {
+    for (int n = 0; n < 16; ++n) {
+      if (m == 5) {
+        EXPECT_TRUE(std::isnan(y[m * 19 + n])) << n;
+      } else {
+        EXPECT_EQ(y[m * 19 + n], clean[m * 19 + n]) << m;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fovea::kernels::isa
