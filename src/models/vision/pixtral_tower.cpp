@@ -62,10 +62,10 @@ class PixtralTower::Block : public nn::Module {
         feed_forward_(c.hidden_size, c.intermediate_size, Bias::kNone) {}
 
   mx::array operator()(const mx::array& x_PD, const nn::RopeTables& rope) const {
-    const auto [q, k, v] = qkv_(attention_norm_(x_PD));
+    const auto [q, k, v] = qkv_(x_PD, attention_norm_);
     const auto mixed = attend_within(q, k, v, heads_, &rope, {0, x_PD.shape(0)}, qkv_.dtype());
     const auto h_PD = o_proj_(mixed, {.residual = x_PD});
-    return feed_forward_(ffn_norm_(h_PD), h_PD);
+    return feed_forward_(h_PD, ffn_norm_, h_PD);
   }
 
   void visit(nn::Visitor& visitor) override {
