@@ -198,9 +198,10 @@ def cases():
     """name -> (checkpoint, messages for a question, pictures)"""
     one = {"picture.png": test_picture(45, 37, 1)}
     two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
+    clear = {"first.png": test_picture(30, 50, 10), "second.png": test_picture(64, 20, 11)}
     return {
         "one_picture": ("hf-bf16", user, one),
-        "two_pictures": ("hf-bf16", user, two),
+        "two_pictures": ("hf-bf16", user, clear),
         "tiny_picture": ("hf-bf16", user, {"picture.png": test_picture(1, 1, 4)}),
         "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 9, 5)}),
         "text_only": ("hf-bf16", user, {}),

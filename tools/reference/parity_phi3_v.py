@@ -217,8 +217,8 @@ def cases():
         "one_picture": ("hf-bf16", user, one),
         "two_pictures": ("hf-bf16", user, two),
         "tiny_picture": ("hf-bf16", user, {"picture.png": test_picture(1, 1, 4)}),
-        "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 27, 5)}),
-        "tall_picture": ("hf-bf16", user, {"picture.png": test_picture(31, 150, 6)}),
+        "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 27, 3)}),
+        "tall_picture": ("hf-bf16", user, {"picture.png": test_picture(31, 150, 1)}),
         "short_text": ("hf-bf16", user, {}),
         "two_pictures_4bit": ("mlx-4bit", user, two),
     }

@@ -187,22 +187,21 @@ def cases():
     """family -> name -> (checkpoint, messages for a question, pictures)"""
     one = {"picture.png": test_picture(45, 37, 1)}
     two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
-    tall = {"picture.png": test_picture(15, 150, 6)}
     return {
         "pixtral": {
             "one_picture": ("hf-bf16", user, one),
             "two_pictures": ("hf-bf16", user, two),
             "tiny_picture": ("hf-bf16", user, {"picture.png": test_picture(1, 1, 4)}),
             "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 27, 5)}),
-            "tall_picture": ("hf-bf16", user, tall),
+            "tall_picture": ("hf-bf16", user, {"picture.png": test_picture(15, 150, 6)}),
             "text_only": ("hf-bf16", user, {}),
             "two_turns": ("hf-bf16", two_turns, one),
             "two_pictures_4bit": ("mlx-4bit", user, two),
         },
         "mistral3": {
-            "one_picture": ("hf-bf16", user, one),
+            "one_picture": ("hf-bf16", user, {"picture.png": test_picture(45, 37, 8)}),
             "two_pictures": ("hf-bf16", user, two),
-            "tall_picture": ("hf-bf16", user, tall),
+            "tall_picture": ("hf-bf16", user, {"picture.png": test_picture(15, 150, 5)}),
             "two_pictures_4bit": ("mlx-4bit", user, two),
         },
     }
