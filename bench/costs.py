@@ -67,18 +67,32 @@ class Costs:
 
     def vision_rows(self, tokens):
         """Rows in the tower of a picture that takes `tokens` in the prompt."""
-        merge = self.vision.get("spatial_merge_size", 1) ** 2
+        merge = self.vision.get("spatial_merge_size", self.config.get("scale_factor", 1)) ** 2
         clip = self.vision.get("model_type") == "clip_vision_model"
         return tokens * merge + (1 if clip else 0)
+
+    def tower_layers(self):
+        """As many as there are weights of: configs leave the standard number out."""
+        marks = [".layers.", ".blocks."]
+        found = {name.split(mark)[1].split(".")[0] for name in self.tensors for mark in marks
+                 if mark in name and not name.startswith("language_model.")}
+        return len(found)
+
+    def tile_rows(self):
+        """Rows of a tile, for families that cut pictures into tiles of one size; else None."""
+        if "scale_factor" not in self.config:
+            return None
+        return (self.vision["image_size"] // self.vision["patch_size"]) ** 2
 
     def vision_flops(self, tokens):
         """Products and bidirectional attention of a picture that takes `tokens` in the prompt."""
         rows = self.vision_rows(tokens)
-        depth = self.vision.get("depth") or self.vision["num_hidden_layers"]
+        depth = self.tower_layers()
         last = self.config.get("vision_feature_layer", -1)
         used = depth + 1 + last if last < 0 else last
         width = self.vision.get("embed_dim") or self.vision["hidden_size"]
-        flops = 4 * rows * rows * width * used
+        seen = self.tile_rows() or rows  # a row sees its own tile
+        flops = 4 * rows * seen * width * used
         for name, (_, shape) in self.tensors.items():
             if name.startswith("language_model.") or len(shape) < 2 or not name.endswith("weight"):
                 continue
