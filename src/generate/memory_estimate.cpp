@@ -37,7 +37,10 @@ struct Part {
 class Survey : public nn::PathVisitor {
  public:
   void parameter(const std::string& name, mx::array& value) override {
-    part_of(full_name(name)).weight_bytes += static_cast<int64_t>(value.nbytes());
+    const auto bytes = static_cast<int64_t>(value.nbytes());
+    Part& part = part_of(full_name(name));
+    part.weight_bytes += bytes;
+    if (&part == &text && module_name().ends_with("embed_tokens")) table_bytes += bytes;
   }
 
   void quantizable(nn::QuantizableWeight& weight) override {
@@ -47,12 +50,15 @@ class Survey : public nn::PathVisitor {
     if (path.find("patch_embed") != std::string::npos) patch_values = weight.in_size();
     // Tables and heads have a row for each token of the vocabulary, whose width no row takes.
     const bool head = path.ends_with("lm_head");
+    has_head = has_head || head;
     if (!head && !dynamic_cast<nn::Embedding*>(&weight)) part.widths.insert(weight.out_size());
   }
 
   Part text;
   Part towers;
   int64_t patch_values = 0;
+  int64_t table_bytes = 0;  // of the tokens' embeddings
+  bool has_head = false;    // or the table is the head too
 
  private:
   Part& part_of(const std::string& path) { return models::is_multimodal(path) ? towers : text; }
@@ -93,7 +99,8 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
   model.visit(survey);
   MemoryEstimate estimate;
   estimate.process = proc_bytes("/proc/self/status", "VmRSS") + kBaseBytes;
-  estimate.weights = survey.text.weight_bytes;
+  // Of a table that is no head, only the prompt's rows are read.
+  estimate.weights = survey.text.weight_bytes - (survey.has_head ? survey.table_bytes : 0);
   const auto tokens = static_cast<int>(prompt.tokens.size());
   const int rows = std::min(tokens, options.prefill_step_size);
   const int end = std::min(tokens + options.max_tokens, limits.context_length);

@@ -2,6 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstring>
+#include <filesystem>
+
+#include "base/file.h"
 #include "base/json.h"
 #include "support/command_line.h"
 #include "support/fixtures.h"
@@ -62,6 +67,40 @@ TEST(Estimate, KeysAndValuesFollowTheContext) {
 TEST(Estimate, TowersCountOnlyWithAPicture) {
   EXPECT_EQ(estimate({})["vision"].as_int(), 0);
   EXPECT_GT(estimate({"--image", picture()})["vision"].as_int(), 0);
+}
+
+// Bytes of a checkpoint's tensors whose names start so.
+int64_t bytes_of(const std::filesystem::path& file, const std::string& prefix) {
+  const std::string all = read_file(file);
+  uint64_t header = 0;
+  std::memcpy(&header, all.data(), sizeof(header));
+  const Json tensors = Json::parse(all.substr(sizeof(header), header), "header");
+  int64_t bytes = 0;
+  for (const auto& name : tensors.keys()) {
+    if (!name.starts_with(prefix)) continue;
+    const auto ends = tensors[name]["data_offsets"].as_int_list();
+    bytes += ends[1] - ends[0];
+  }
+  return bytes;
+}
+
+// Of a table that is no head, only the prompt's rows are read.
+TEST(Estimate, CountsTheTableOfAModelWithoutAHead) {
+  const auto weights = [](const std::string& name) {
+    const auto folder = testing::fixture_path("parity/qwen2_vl/checkpoints/" + name);
+    const Outcome told = testing::fovea({"generate", "--model", folder.string(), "--prompt", "Hi",
+                                         "--json", "--estimate"});
+    EXPECT_EQ(told.code, 0) << told.err;
+    const auto file = folder / "model.safetensors";
+    const int64_t decoder = bytes_of(file, "language_model.");
+    const int64_t table = bytes_of(file, "language_model.model.embed_tokens.");
+    EXPECT_GT(table, 0);
+    return std::array{Json::parse(told.out, "output")["weights"].as_int(), decoder, table};
+  };
+  const auto [tied, tied_decoder, tied_table] = weights("mlx-bf16");
+  EXPECT_EQ(tied, tied_decoder);
+  const auto [untied, untied_decoder, untied_table] = weights("mlx-f16-untied");
+  EXPECT_EQ(untied, untied_decoder - untied_table);
 }
 
 TEST(Estimate, SaysWhetherItFits) {
