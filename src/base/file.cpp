@@ -9,8 +9,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <limits>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -230,14 +228,6 @@ void MappedFile::read_ahead(std::span<const std::byte> bytes,
     static_cast<void>(*static_cast<const volatile std::byte*>(bytes.data() + end - 1));
     progress(end);
   }
-}
-
-size_t available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string word;
-  while (file >> word && word != "MemAvailable:") continue;
-  size_t kilobytes = 0;
-  return file >> kilobytes ? kilobytes * 1024 : std::numeric_limits<size_t>::max();
 }
 
 std::filesystem::path path_inside(const std::filesystem::path& folder, const std::string& name) {

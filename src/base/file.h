@@ -79,10 +79,6 @@ class MappedFile {
   size_t size_;
 };
 
-// Bytes of memory that can be had without pushing out what others use; the most there is where the
-// system does not say.
-size_t available_memory();
-
 // `folder / name`, refused (kInvalidData) when `name` is absolute or leads out of `folder`.
 std::filesystem::path path_inside(const std::filesystem::path& folder, const std::string& name);
 

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/file.h"
+#include "generate/memory_estimate.h"
 
 namespace fovea::generate {
 namespace {
@@ -38,7 +39,8 @@ void read_cold(std::vector<std::span<const std::byte>> weights, const ReadProgre
     cached += MappedFile::cached(stretch);
   }
   const bool nearly_all = cached >= total - total / 16;
-  if (nearly_all || total > available_memory()) return;
+  const auto room = available_memory();
+  if (nearly_all || (room && total > static_cast<size_t>(*room))) return;
   size_t before = 0;
   for (const auto& stretch : stretches) {
     MappedFile::read_ahead(stretch, [&](size_t bytes) {
