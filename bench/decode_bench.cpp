@@ -1,9 +1,12 @@
 // How fast does a decoder answer, and what do several rows together gain? Random 4-bit weights at
 // the shapes of real models; a step is what the engine computes for tokens that were generated,
 // without sampling. Limits are measured in the same run. Prints one JSON object a line; medians of
-// many steps. `decode_bench NAME` runs one model.
+// many steps. `decode_bench NAME [DEPTH [ROWS]]` runs one model, behind so many rows of its cache,
+// with so many sequences.
+#include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,7 +27,8 @@ namespace {
 using namespace fovea;
 namespace mx = mlx::core;
 
-constexpr int kDepth = 64;  // rows that a sequence has when the clock starts
+constexpr int kDepth = 64;   // rows that a sequence has when the clock starts
+constexpr int kChunk = 512;  // rows of a prompt that are computed at once
 
 struct Shape {
   std::string_view name;
@@ -67,17 +71,18 @@ class RandomWeights : public nn::PathVisitor {
 // Sequences that grow by a row each at every step.
 class Steps {
  public:
-  Steps(const models::text::Decoder& decoder, int rows)
+  Steps(const models::text::Decoder& decoder, int rows, int depth)
       : decoder_(decoder), rows_(rows), cache_({decoder.config().num_hidden_layers, 0}) {
-    std::vector<int> sequences;
-    for (int i = 0; i < rows; ++i) sequences.push_back(cache_.add_sequence());
-    for (const int sequence : sequences) {
-      const std::vector<int32_t> prompt(kDepth, 7);
-      const nn::Segment segment{sequence, 0, kDepth, false};
-      run(prompt, {segment});
-      segments_.push_back({sequence, static_cast<int>(segments_.size()), 1, true});
+    for (int i = 0; i < rows; ++i) {
+      const int sequence = cache_.add_sequence(generate::expected_rows(depth, depth));
+      for (position_ = 0; position_ < depth;) {
+        const int count = std::min(kChunk, depth - position_);
+        const nn::Segment segment{sequence, 0, count, false};
+        run(std::vector<int32_t>(static_cast<size_t>(count), 7), {segment});
+        position_ += count;
+      }
+      segments_.push_back({sequence, i, 1, true});
     }
-    position_ = kDepth;
   }
 
   void step() {
@@ -93,8 +98,8 @@ class Steps {
     if (!prompt) at_once.emplace();
     std::vector<int> wanted;
     for (int i = prompt ? count - 1 : 0; i < count; ++i) wanted.push_back(i);
-    const auto positions =
-        prompt ? mx::arange(count, mx::int32) : mx::full({count}, position_, mx::int32);
+    const auto positions = prompt ? mx::arange(position_, position_ + count, mx::int32)
+                                  : mx::full({count}, position_, mx::int32);
     const models::Batch batch{decoder_.embed_tokens(tokens), mx::reshape(positions, {1, count}),
                               segments, wanted};
     mx::eval(decoder_.forward(batch, cache_, {}));
@@ -107,7 +112,8 @@ class Steps {
   std::vector<nn::Segment> segments_;
 };
 
-void bench_decoder(const bench::Limits& limits, const Shape& shape) {
+void bench_decoder(const bench::Limits& limits, const Shape& shape, int depth,
+                   const std::vector<int>& sequences) {
   const auto json = Json::parse(shape.config, std::string(shape.name));
   auto config =
       models::text::read_decoder_config(json, models::text::decoder_type(shape.type, "the bench"));
@@ -116,12 +122,12 @@ void bench_decoder(const bench::Limits& limits, const Shape& shape) {
   RandomWeights weights;
   decoder.visit(weights);
   double one = 0;
-  for (const int rows : {1, 2, 4, 8, 16}) {
-    Steps steps(decoder, rows);
+  for (const int rows : sequences) {
+    Steps steps(decoder, rows, depth);
     const double s = bench::median_seconds([&] { steps.step(); });
     if (rows == 1) one = s;
     JsonObject line;
-    line.set("name", fmt::format("decode step {} 4 bits rows={}", shape.name, rows))
+    line.set("name", fmt::format("decode step {} 4 bits rows={} depth={}", shape.name, rows, depth))
         .set("ms", s * 1e3)
         .set("tokens_per_s", rows / s)
         .set("times_one_row", rows * one / s)
@@ -138,8 +144,11 @@ int main(int argc, char** argv) {
   kernels::set_allocator_cache(size_t{1} << 30);
   const bench::Limits limits = bench::measure_limits();
   std::printf("%s\n", limits.json().dump().c_str());
+  const int depth = argc > 2 ? std::stoi(argv[2]) : kDepth;
+  std::vector<int> rows = {1, 2, 4, 8, 16};
+  if (argc > 3) rows = {std::stoi(argv[3])};
   for (const auto& shape : kShapes) {
-    if (argc < 2 || shape.name == argv[1]) bench_decoder(limits, shape);
+    if (argc < 2 || shape.name == argv[1]) bench_decoder(limits, shape, depth, rows);
   }
   return 0;
 }
