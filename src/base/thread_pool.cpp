@@ -183,7 +183,9 @@ void ThreadPool::run(int tasks, const std::function<void(int)>& task) {
 
 void parallel_for(int count, int grain, const std::function<void(int, int)>& body) {
   auto& pool = ThreadPool::instance();
-  const int pieces = std::clamp(count / std::max(1, grain), 1, pool.size() * 4);
+  int pieces = std::clamp(count / std::max(1, grain), 1, pool.size() * 4);
+  // As many for each thread: larger pieces cost less than a thread that waits.
+  if (pieces > pool.size()) pieces -= pieces % pool.size();
   if (pieces == 1 || pool.size() == 1) return body(0, count);
   pool.run(pieces, [&](int piece) {
     const auto at = [&](int i) { return static_cast<int>(int64_t{count} * i / pieces); };

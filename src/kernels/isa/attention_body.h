@@ -325,7 +325,7 @@ void attend(const AttentionRows& a, float* memory) {
   const int size = static_cast<int>(part_floats(a.head_dim));
   Softmax rows[kQueries];
   begin_rows(a, s, rows);
-  std::fill(s.totals, s.totals + kQueries * size, 0.0f);
+  std::fill(s.totals, s.totals + queries * size, 0.0f);
   const KeyRange all = keys_of_all(a);
   for (int split = all.begin / kSplit; split * kSplit < all.end; ++split) {
     attend_keys(a, s, split, rows, s.parts);
