@@ -23,19 +23,11 @@ void write_rows(const mx::array& rows, const mx::array& buffer, int at, int grou
                 std::byte* memory) {
   const Floats values(rows);
   const int heads = rows.shape(1);
-  const auto dim = static_cast<size_t>(rows.shape(2));
-  const size_t row_bytes = static_cast<size_t>(buffer.shape(2)) * mx::size_of(buffer.dtype());
+  const int64_t row_bytes = int64_t{buffer.shape(2)} * mx::size_of(buffer.dtype());
   const auto write_row = [&](int64_t i) {
-    const float* row = values.data() + static_cast<size_t>(i) * dim;
     const int64_t key = i % heads * buffer.shape(1) + at + i / heads;
-    std::byte* to = memory + static_cast<size_t>(key) * row_bytes;
-    if (buffer.dtype() == mx::uint8) {
-      isa::table().quantize_kv(row, rows.shape(2), group_size, to);
-    } else if (buffer.dtype() == mx::bfloat16) {
-      isa::table().round_to_bf16(row, dim, reinterpret_cast<uint16_t*>(to));
-    } else {
-      std::copy_n(row, dim, reinterpret_cast<float*>(to));
-    }
+    write_kv_row(values.data() + i * rows.shape(2), rows.shape(2), buffer.dtype(), group_size,
+                 memory + key * row_bytes);
   };
   const int grain = std::max(1, kGrain / std::max(1, heads * rows.shape(2)));
   parallel_for(rows.shape(0), grain, [&](int begin, int end) {
@@ -107,6 +99,16 @@ mx::array append(const mx::array& buffer, const mx::array& rows_TKD, int at, int
 bool on_cpu() { return mx::default_stream(mx::default_device()).device == mx::Device::cpu; }
 
 }  // namespace
+
+void write_kv_row(const float* row, int dim, mx::Dtype dtype, int group_size, std::byte* to) {
+  if (dtype == mx::uint8) {
+    isa::table().quantize_kv(row, dim, group_size, to);
+  } else if (dtype == mx::bfloat16) {
+    isa::table().round_to_bf16(row, static_cast<size_t>(dim), reinterpret_cast<uint16_t*>(to));
+  } else {
+    std::copy_n(row, dim, reinterpret_cast<float*>(to));
+  }
+}
 
 mx::array append_rows(const mx::array& buffer_KCD, const mx::array& rows_TKD, int at) {
   if (buffer_KCD.dtype() != mx::float32 && buffer_KCD.dtype() != mx::bfloat16) {

@@ -3,6 +3,8 @@
 // Legend: T rows, C capacity of the buffer, K key/value heads, D head size.
 #pragma once
 
+#include <cstddef>
+
 #include "mlx/array.h"
 
 namespace fovea::kernels {
@@ -14,5 +16,8 @@ namespace mx = mlx::core;
 // holds the old buffer sees the new rows too. T + at <= C; what does not fit is
 // Error(kInvalidData). A buffer that is not row-major is copied first. No gradient.
 mx::array append_rows(const mx::array& buffer_KCD, const mx::array& rows_TKD, int at);
+
+// One row of one head as a buffer of this dtype has it, uint8 (kv_bytes.h) among them.
+void write_kv_row(const float* row, int dim, mx::Dtype dtype, int group_size, std::byte* to);
 
 }  // namespace fovea::kernels

@@ -17,27 +17,6 @@ constexpr int kHeadDimMax = 256;
 // little make more.
 constexpr float kBFloat16Tolerance = 2e-2f;
 
-Heads checked_heads(const mx::array& q, const mx::array& k, const mx::array& v, KeyAxes axes,
-                    int kv_group_size) {
-  const bool heads_first = axes == KeyAxes::kHeadsFirst;
-  const int axis = heads_first ? 0 : 1;
-  const auto elements_of = [&](int head_dim) {
-    return k.dtype() == mx::uint8 ? kv_row_bytes(head_dim, kv_group_size) : head_dim;
-  };
-  const bool fits = q.ndim() == 3 && k.ndim() == 3 && k.shape() == v.shape() && q.shape(2) > 0 &&
-                    q.shape(2) <= kHeadDimMax && elements_of(q.shape(2)) == k.shape(2) &&
-                    k.shape(axis) > 0 && q.shape(1) % k.shape(axis) == 0 &&
-                    (k.dtype() == mx::uint8) == (v.dtype() == mx::uint8);
-  if (!fits) {
-    fail(ErrorKind::kInvalidData,
-         "[attention] expected q [T, H, D] and k, v {} with D <= {} and H a multiple of K but got "
-         "{}, {} and {}",
-         heads_first ? "[K, C, D]" : "[S, K, D]", kHeadDimMax, shape_text(q), shape_text(k),
-         shape_text(v));
-  }
-  return {q.shape(1), k.shape(axis), q.shape(2)};
-}
-
 void check_extras(const mx::array& q, int keys, const AttentionOptions& options) {
   if (options.mask) {
     const mx::Shape flat = {q.shape(0), keys};
@@ -77,12 +56,6 @@ mx::array attention_op(const char* name, const mx::array& q, const mx::array& k,
   return make_op(std::move(op), inputs);
 }
 
-bool has_bf16_products(const mx::array& k, const mx::array& v, const AttentionOptions& options) {
-  const bool decode = options.decode && numerics() == Numerics::kFast;
-  if (k.dtype() == mx::uint8) return !decode && options.products == Products::kBFloat16;
-  return !decode && k.dtype() == mx::bfloat16 && v.dtype() == mx::bfloat16;
-}
-
 void check_spans(const std::vector<PositionSpan>& spans, int keys) {
   int last = 0;
   for (const auto& span : spans) {
@@ -97,7 +70,29 @@ void check_spans(const std::vector<PositionSpan>& spans, int keys) {
   }
 }
 
-// What the row at `position` sees.
+}  // namespace
+
+Heads checked_heads(const mx::array& q, const mx::array& k, const mx::array& v, KeyAxes axes,
+                    int kv_group_size) {
+  const bool heads_first = axes == KeyAxes::kHeadsFirst;
+  const int axis = heads_first ? 0 : 1;
+  const auto elements_of = [&](int head_dim) {
+    return k.dtype() == mx::uint8 ? kv_row_bytes(head_dim, kv_group_size) : head_dim;
+  };
+  const bool fits = q.ndim() == 3 && k.ndim() == 3 && k.shape() == v.shape() && q.shape(2) > 0 &&
+                    q.shape(2) <= kHeadDimMax && elements_of(q.shape(2)) == k.shape(2) &&
+                    k.shape(axis) > 0 && q.shape(1) % k.shape(axis) == 0 &&
+                    (k.dtype() == mx::uint8) == (v.dtype() == mx::uint8);
+  if (!fits) {
+    fail(ErrorKind::kInvalidData,
+         "[attention] expected q [T, H, D] and k, v {} with D <= {} and H a multiple of K but got "
+         "{}, {} and {}",
+         heads_first ? "[K, C, D]" : "[S, K, D]", kHeadDimMax, shape_text(q), shape_text(k),
+         shape_text(v));
+  }
+  return {q.shape(1), k.shape(axis), q.shape(2)};
+}
+
 isa::KeyRange causal_keys(int position, const AttentionOptions& options) {
   isa::KeyRange seen{0, position + 1};
   if (options.window > 0) seen.begin = std::max(0, seen.end - options.window);
@@ -112,7 +107,11 @@ isa::KeyRange causal_keys(int position, const AttentionOptions& options) {
   return seen;
 }
 
-}  // namespace
+bool has_bf16_products(const mx::array& k, const mx::array& v, const AttentionOptions& options) {
+  const bool decode = options.decode && numerics() == Numerics::kFast;
+  if (k.dtype() == mx::uint8) return !decode && options.products == Products::kBFloat16;
+  return !decode && k.dtype() == mx::bfloat16 && v.dtype() == mx::bfloat16;
+}
 
 mx::array causal_attention(const mx::array& q_THD, const mx::array& k_KCD, const mx::array& v_KCD,
                            int past, const AttentionOptions& options) {

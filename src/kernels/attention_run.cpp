@@ -1,7 +1,10 @@
 // Attention cut into pieces for the threads.
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <optional>
+#include <utility>
+#include <variant>
 
 #include "kernels/attention_work.h"
 
@@ -40,27 +43,53 @@ class HeadRows {
   int64_t head_stride_;
 };
 
+isa::KeyRange union_of(const std::vector<isa::KeyRange>& seen) {
+  isa::KeyRange all = seen[0];
+  for (const auto& one : seen) {
+    all.begin = std::min(all.begin, one.begin);
+    all.end = std::max(all.end, one.end);
+  }
+  return all;
+}
+
 // A stretch in pieces for the threads: some rows of some of the heads that share a key head, as
 // many as the inner loop takes. Those of a key head follow each other, since its keys stay in the
-// cache; the last rows of a head come first: in a prompt, theirs are the longest histories.
+// cache; the last rows of a head come first: in a prompt, theirs are the longest histories. Few
+// rows are cut by splits of their history too, one after another: memory is read as it lies.
 class Pieces {
  public:
-  // `whole` is the stretch's rows of all heads; its keys and values are those of the first head.
-  Pieces(const Heads& heads, isa::AttentionRows whole, int64_t k_head_bytes, int64_t v_head_bytes,
-         int queries_max)
-      : heads_(heads),
+  // `whole` is the stretch's rows of all heads; its keys and values begin at `k` and `v` and are
+  // those of the first head. `seen` stays the caller's.
+  Pieces(const Work& work, const isa::AttentionRows& whole, const std::vector<isa::KeyRange>& seen,
+         const void* k, const void* v, int64_t k_head_bytes, int64_t v_head_bytes)
+      : heads_(work.heads),
         whole_(whole),
+        k_(k),
+        v_(v),
         k_head_bytes_(k_head_bytes),
         v_head_bytes_(v_head_bytes),
-        group_(heads.query / heads.key),
-        group_cut_(std::min(group_, queries_max)),
-        row_cut_(std::min(whole.rows, queries_max / group_cut_)),
-        groups_((group_ + group_cut_ - 1) / group_cut_) {}
+        group_(heads_.query / heads_.key) {
+    const int queries_max = work.bf16 ? isa::kFlashQueries : isa::kQueries;
+    group_cut_ = std::min(group_, queries_max);
+    row_cut_ = std::min(whole.rows, queries_max / group_cut_);
+    groups_ = (group_ + group_cut_ - 1) / group_cut_;
+    const isa::KeyRange keys = union_of(seen);
+    if (work.bf16 || whole.rows > kFewRows || keys.end - keys.begin <= isa::kSplit) return;
+    first_split_ = keys.begin / isa::kSplit;
+    splits_ = (keys.end + isa::kSplit - 1) / isa::kSplit - first_split_;
+  }
 
   int count() const { return row_pieces() * heads_.key * groups_; }
+  int splits() const { return splits_; }
+  int first_split() const { return first_split_; }
+  int head_dim() const { return heads_.dim; }
 
-  int queries() const { return row_cut_ * group_cut_; }  // of the largest
+  // What all splits of a piece leave behind, in floats.
+  size_t split_floats() const {
+    return static_cast<size_t>(row_cut_ * group_cut_) * isa::part_floats(heads_.dim);
+  }
 
+  // Valid as long as this is.
   isa::AttentionRows piece(int i) const {
     i = count() - 1 - i;
     const int64_t row = i % row_pieces() * row_cut_;
@@ -70,6 +99,8 @@ class Pieces {
     isa::AttentionRows rows = whole_;
     rows.q += row * rows.q_stride + head * rows.q_head_stride;
     rows.out += row * rows.out_stride + head * heads_.dim;
+    rows.k = &k_;
+    rows.v = &v_;
     rows.k_offset = key_head * k_head_bytes_;
     rows.v_offset = key_head * v_head_bytes_;
     rows.seen += row;
@@ -85,12 +116,16 @@ class Pieces {
 
   Heads heads_;
   isa::AttentionRows whole_;
+  const void* k_;
+  const void* v_;
   int64_t k_head_bytes_;
   int64_t v_head_bytes_;
   int group_;
   int group_cut_;
   int row_cut_;
   int groups_;
+  int first_split_ = 0;
+  int splits_ = 1;
 };
 
 float* scratch_of(size_t floats) {
@@ -98,110 +133,161 @@ float* scratch_of(size_t floats) {
   return kept(memory, floats);
 }
 
-isa::KeyRange union_of(const std::vector<isa::KeyRange>& seen) {
-  isa::KeyRange all = seen[0];
-  for (const auto& one : seen) {
-    all.begin = std::min(all.begin, one.begin);
-    all.end = std::max(all.end, one.end);
+// The work on all stretches, shared among the threads at once.
+class Shares {
+ public:
+  explicit Shares(bool bf16) : bf16_(bf16) {}
+
+  void add(const Pieces& pieces) {
+    shares_.push_back({pieces, items_, merges_, parts_});
+    items_ += pieces.count() * pieces.splits();
+    if (pieces.splits() == 1) return;
+    merges_ += pieces.count();
+    parts_ += static_cast<size_t>(pieces.count() * pieces.splits()) * pieces.split_floats();
   }
-  return all;
-}
 
-// Few rows in splits of their history, those of a head one after another: memory is read as it
-// lies.
-void attend_splits(const Pieces& pieces, isa::KeyRange keys) {
-  const int dim = pieces.piece(0).head_dim;
-  const int count = pieces.count();
-  const int first = keys.begin / isa::kSplit;
-  const int splits = (keys.end + isa::kSplit - 1) / isa::kSplit - first;
-  const size_t size = static_cast<size_t>(pieces.queries()) * isa::part_floats(dim);
-  thread_local std::vector<float> memory;
-  float* const parts =
-      kept(memory, size * static_cast<size_t>(count) * static_cast<size_t>(splits));
-  parallel_for(count * splits, 1, [&](int begin, int end) {
-    for (int i = begin; i < end; ++i) {
-      isa::table().attend_split(pieces.piece(i / splits), first + i % splits,
-                                scratch_of(isa::attend_floats(dim)), parts + i * size);
+  void run() const {
+    thread_local std::vector<float> memory;
+    float* const parts = parts_ > 0 ? kept(memory, parts_) : nullptr;
+    parallel_for(items_, 1, [&](int begin, int end) {
+      for (int i = begin; i < end; ++i) attend(i, parts);
+    });
+    if (parts) {
+      parallel_for(merges_, 1, [&](int begin, int end) {
+        for (int i = begin; i < end; ++i) merge(i, parts);
+      });
     }
-  });
-  parallel_for(count, 1, [&](int begin, int end) {
-    for (int i = begin; i < end; ++i) {
-      isa::table().merge_splits(pieces.piece(i), parts + i * splits * size, size, splits,
-                                scratch_of(isa::attend_floats(dim)));
-    }
-  });
-}
-
-void attend_stretch(const Work& work, const Pieces& pieces, const Stretch& stretch) {
-  const int dim = work.heads.dim;
-  const isa::KeyRange keys = union_of(stretch.seen);
-  if (!work.bf16 && stretch.rows() <= kFewRows && keys.end - keys.begin > isa::kSplit) {
-    return attend_splits(pieces, keys);
   }
-  const auto attend = work.bf16 ? isa::table().attend_bf16 : isa::table().attend;
-  const size_t floats = work.bf16 ? isa::attend_bf16_floats(dim) : isa::attend_floats(dim);
-  parallel_for(pieces.count(), 1, [&](int begin, int end) {
-    for (int i = begin; i < end; ++i) attend(pieces.piece(i), scratch_of(floats));
-  });
-}
 
+ private:
+  struct Share {
+    Pieces pieces;
+    int first_item;
+    int first_merge;
+    size_t first_part;
+  };
+
+  const Share& share_at(int Share::*first, int i) const {
+    const auto next =
+        std::upper_bound(shares_.begin(), shares_.end(), i,
+                         [&](int value, const Share& share) { return value < share.*first; });
+    return *(next - 1);
+  }
+
+  void attend(int item, float* parts) const {
+    const Share& share = share_at(&Share::first_item, item);
+    const Pieces& pieces = share.pieces;
+    const int i = item - share.first_item;
+    const int dim = pieces.head_dim();
+    if (bf16_) {
+      isa::table().attend_bf16(pieces.piece(i), scratch_of(isa::attend_bf16_floats(dim)));
+    } else if (pieces.splits() == 1) {
+      isa::table().attend(pieces.piece(i), scratch_of(isa::attend_floats(dim)));
+    } else {
+      isa::table().attend_split(pieces.piece(i / pieces.splits()),
+                                pieces.first_split() + i % pieces.splits(),
+                                scratch_of(isa::attend_floats(dim)),
+                                parts + share.first_part + i * pieces.split_floats());
+    }
+  }
+
+  void merge(int number, const float* parts) const {
+    const Share& share = share_at(&Share::first_merge, number);
+    const Pieces& pieces = share.pieces;
+    const int i = number - share.first_merge;
+    isa::table().merge_splits(
+        pieces.piece(i), parts + share.first_part + i * pieces.splits() * pieces.split_floats(),
+        pieces.split_floats(), pieces.splits(), scratch_of(isa::attend_floats(pieces.head_dim())));
+  }
+
+  bool bf16_;
+  std::vector<Share> shares_;
+  int items_ = 0;
+  int merges_ = 0;
+  size_t parts_ = 0;
+};
+
+// Keys and values as they lie in the inputs, or copies that last as long as this.
 template <class T>
-void run_over(const Work& work, const Arrays& in, float* out) {
-  const HeadRows<float> q(in[0]);
-  const HeadRows<T> k(in[1], work.axes);
-  const HeadRows<T> v(in[2], work.axes);
-  const auto& options = work.options;
-  isa::AttentionRows rows;
-  rows.q_stride = q.stride();
-  rows.q_head_stride = q.head_stride();
-  rows.out_stride = int64_t{work.heads.query} * work.heads.dim;
-  rows.head_dim = work.heads.dim;
-  rows.k_stride = k.stride() * int64_t{sizeof(T)};
-  rows.v_stride = v.stride() * int64_t{sizeof(T)};
-  rows.kv_type = sizeof(T) == 1   ? isa::KvType::kBytes
-                 : sizeof(T) == 2 ? isa::KvType::kBF16
-                                  : isa::KvType::kF32;
-  rows.kv_group = options.kv_group_size;
-  rows.scale = options.scale;
-  rows.softcap = options.softcap;
-  std::optional<Floats> mask;
-  std::optional<Floats> sinks;
-  if (work.mask) {
-    mask.emplace(in[3]);
-    rows.mask = mask->data();
-    rows.mask_stride = work.keys;
-    if (in[3].ndim() == 3) rows.mask_head_stride = int64_t{in[3].shape(1)} * work.keys;
+class Source {
+ public:
+  Source(const Work& work, const Arrays& in) : k_(in[1], work.axes), v_(in[2], work.axes) {
+    const auto& options = work.options;
+    rows_.head_dim = work.heads.dim;
+    rows_.k_stride = k_.stride() * int64_t{sizeof(T)};
+    rows_.v_stride = v_.stride() * int64_t{sizeof(T)};
+    rows_.kv_type = sizeof(T) == 1   ? isa::KvType::kBytes
+                    : sizeof(T) == 2 ? isa::KvType::kBF16
+                                     : isa::KvType::kF32;
+    rows_.kv_group = options.kv_group_size;
+    rows_.scale = options.scale;
+    rows_.softcap = options.softcap;
+    rows_.place_keys = std::numeric_limits<int>::max();
+    if (work.mask) {
+      mask_.emplace(in[3]);
+      rows_.mask = mask_->data();
+      rows_.mask_stride = work.keys;
+      if (in[3].ndim() == 3) rows_.mask_head_stride = int64_t{in[3].shape(1)} * work.keys;
+    }
+    if (work.sinks) rows_.sinks = sinks_.emplace(in.back()).data();
   }
-  if (work.sinks) rows.sinks = sinks.emplace(in.back()).data();
-  for (const auto& stretch : work.stretches) {
-    if (stretch.seen.empty()) continue;
-    const void* const k_places[] = {k.row(stretch.first_key)};
-    const void* const v_places[] = {v.row(stretch.first_key)};
-    rows.q = q.row(stretch.first_row);
-    rows.out = out + stretch.first_row * rows.out_stride;
-    rows.rows = stretch.rows();
-    rows.k = k_places;
-    rows.v = v_places;
-    rows.place_keys = std::numeric_limits<int>::max();
-    rows.seen = stretch.seen.data();
-    const Pieces pieces(work.heads, rows, k.head_stride() * int64_t{sizeof(T)},
-                        v.head_stride() * int64_t{sizeof(T)},
-                        work.bf16 ? isa::kFlashQueries : isa::kQueries);
-    attend_stretch(work, pieces, stretch);
+
+  void add_to(Shares& shares, const Work& work, const HeadRows<float>& q, float* out) {
+    rows_.q_stride = q.stride();
+    rows_.q_head_stride = q.head_stride();
+    rows_.out_stride = int64_t{work.heads.query} * work.heads.dim;
+    for (const auto& stretch : work.stretches) {
+      if (stretch.seen.empty()) continue;
+      rows_.q = q.row(stretch.first_row);
+      rows_.out = out + stretch.first_row * rows_.out_stride;
+      rows_.rows = stretch.rows();
+      rows_.seen = stretch.seen.data();
+      shares.add(Pieces(work, rows_, stretch.seen, k_.row(stretch.first_key),
+                        v_.row(stretch.first_key), k_.head_stride() * int64_t{sizeof(T)},
+                        v_.head_stride() * int64_t{sizeof(T)}));
+    }
+  }
+
+ private:
+  HeadRows<T> k_;
+  HeadRows<T> v_;
+  std::optional<Floats> mask_;
+  std::optional<Floats> sinks_;
+  isa::AttentionRows rows_;
+};
+
+using AnySource = std::variant<Source<uint8_t>, Source<uint16_t>, Source<float>>;
+
+AnySource source_of(const Work& work, const Arrays& in) {
+  switch (mx::size_of(in[1].dtype())) {
+    case 1:
+      return AnySource(std::in_place_type<Source<uint8_t>>, work, in);
+    case 2:
+      return AnySource(std::in_place_type<Source<uint16_t>>, work, in);
+    default:
+      return AnySource(std::in_place_type<Source<float>>, work, in);
   }
 }
 
 }  // namespace
 
 void run_attention(const Work& work, const Arrays& in, float* out) {
-  switch (mx::size_of(in[1].dtype())) {
-    case 1:
-      return run_over<uint8_t>(work, in, out);
-    case 2:
-      return run_over<uint16_t>(work, in, out);
-    default:
-      return run_over<float>(work, in, out);
+  const HeadRows<float> q(in[0]);
+  AnySource source = source_of(work, in);
+  Shares shares(work.bf16);
+  std::visit([&](auto& s) { s.add_to(shares, work, q, out); }, source);
+  shares.run();
+}
+
+void run_attention(const std::vector<Work>& works, const std::vector<Arrays>& in, float* out) {
+  const HeadRows<float> q(in[0][0]);
+  std::deque<AnySource> sources;  // stay where they are
+  Shares shares(works[0].bf16);
+  for (size_t i = 0; i < works.size(); ++i) {
+    sources.push_back(source_of(works[i], in[i]));
+    std::visit([&](auto& s) { s.add_to(shares, works[i], q, out); }, sources.back());
   }
+  shares.run();
 }
 
 }  // namespace fovea::kernels

@@ -41,6 +41,16 @@ struct Work {
 
 // Inputs are q, k and v, the mask and the sinks if there are any.
 void run_attention(const Work& work, const Arrays& in, float* out);
+// Several at once, of queries in[0][0] and no mask; works[i] has keys, values and sinks of in[i].
+// All have the heads of the first and its kind of products.
+void run_attention(const std::vector<Work>& works, const std::vector<Arrays>& in, float* out);
 mx::array attention_fallback(const Work& work, const Arrays& in);
+
+// Throws what causal_attention throws for shapes that do not fit.
+Heads checked_heads(const mx::array& q, const mx::array& k, const mx::array& v, KeyAxes axes,
+                    int kv_group_size);
+// What the row at `position` sees.
+isa::KeyRange causal_keys(int position, const AttentionOptions& options);
+bool has_bf16_products(const mx::array& k, const mx::array& v, const AttentionOptions& options);
 
 }  // namespace fovea::kernels

@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "kernels/append_rows.h"
+#include "kernels/decode_attention.h"
 #include "kernels/kv_bytes.h"
 #include "kernels/views.h"
 #include "mlx/ops.h"
@@ -88,31 +89,53 @@ mx::array ContiguousCache::in_dtype(const mx::array& buffer, int length, mx::Dty
   return append(empty_keys(rows_TKD, buffer.shape(1), dtype), rows_TKD, 0);
 }
 
-// The buffer after `rows` were added to the keys that the sequence has, of which the middle may go
-// first.
-mx::array ContiguousCache::extend(const mx::array* buffer, const Sequence& sequence,
-                                  const mx::array& rows_TKD, mx::Dtype dtype) const {
+// The buffer with room for `rows` behind the keys that the sequence keeps, of which the middle may
+// go first.
+mx::array ContiguousCache::with_room(const mx::array* buffer, const Sequence& sequence,
+                                     const mx::array& rows_TKD, mx::Dtype dtype) const {
   const int count = rows_TKD.shape(0);
   const int length = sequence.length;
   if (!buffer) {
     const int capacity = std::max({kCapacityMin, count, sequence.expected_rows});
-    return append(empty_keys(rows_TKD, capacity, dtype), rows_TKD, 0);
+    return empty_keys(rows_TKD, capacity, dtype);
   }
   const auto old = in_dtype(*buffer, length, dtype);
   const int kept = kept_length(length);
   if (kept < length) {
     const int first = std::min(kRowsKeptFirst, kept);
-    const auto shrunk =
-        mx::concatenate({keys_of(old, 0, first), keys_of(old, length - (kept - first), length),
-                         empty_keys(rows_TKD, count, dtype)},
-                        1);
-    return append(shrunk, rows_TKD, kept);
+    return mx::concatenate({keys_of(old, 0, first), keys_of(old, length - (kept - first), length),
+                            empty_keys(rows_TKD, count, dtype)},
+                           1);
   }
-  if (length + count <= old.shape(1)) return append(old, rows_TKD, length);
+  if (length + count <= old.shape(1)) return old;
   const auto more = static_cast<int>(grown_capacity(length, count) - length);
-  const auto grown =
-      mx::concatenate({keys_of(old, 0, length), empty_keys(rows_TKD, more, dtype)}, 1);
-  return append(grown, rows_TKD, length);
+  return mx::concatenate({keys_of(old, 0, length), empty_keys(rows_TKD, more, dtype)}, 1);
+}
+
+// What the layer keeps of the sequence, with room for more rows.
+ContiguousCache::Layer ContiguousCache::layer_with_room(int layer, const Sequence& sequence,
+                                                        const mx::array& k_TKD,
+                                                        const mx::array& v_TKD,
+                                                        const nn::AttentionSpec& spec) const {
+  const auto index = static_cast<size_t>(layer);
+  assert(index <= sequence.layers.size());
+  const Layer* old = index < sequence.layers.size() ? &sequence.layers[index] : nullptr;
+  const bool bytes = (old && old->k_KCD.dtype() == mx::uint8) ||
+                     (options_.kv_bits == 8 && sequence.length >= options_.quantized_kv_start);
+  const auto dtype = bytes ? mx::uint8 : spec.kv_dtype;
+  return {with_room(old ? &old->k_KCD : nullptr, sequence, k_TKD, dtype),
+          with_room(old ? &old->v_KCD : nullptr, sequence, v_TKD, dtype)};
+}
+
+// Of the step's last layer: all layers of a step see the same length.
+void ContiguousCache::keep(int layer, Sequence& sequence, Layer kept, int rows) const {
+  const auto index = static_cast<size_t>(layer);
+  if (index == sequence.layers.size()) {
+    sequence.layers.push_back(std::move(kept));
+  } else {
+    sequence.layers[index] = std::move(kept);
+  }
+  if (layer + 1 == options_.num_layers) sequence.length = kept_length(sequence.length) + rows;
 }
 
 kernels::AttentionOptions ContiguousCache::attention_options(const nn::AttentionSpec& spec,
@@ -130,35 +153,59 @@ kernels::AttentionOptions ContiguousCache::attention_options(const nn::Attention
   return options;
 }
 
+mx::array ContiguousCache::attend_prompt(int layer, const mx::array& q_THD, const mx::array& k_TKD,
+                                         const mx::array& v_TKD, const nn::Segment& segment,
+                                         const nn::AttentionSpec& spec) {
+  auto& sequence = sequences_.at(segment.sequence);
+  const int past = kept_length(sequence.length);
+  Layer next = layer_with_room(layer, sequence, k_TKD, v_TKD, spec);
+  next.k_KCD = append(next.k_KCD, k_TKD, past);
+  next.v_KCD = append(next.v_KCD, v_TKD, past);
+  const auto out_THD = kernels::causal_attention(q_THD, next.k_KCD, next.v_KCD, past,
+                                                 attention_options(spec, segment, past));
+  keep(layer, sequence, std::move(next), segment.count);
+  return out_THD;
+}
+
+mx::array ContiguousCache::attend_answers(int layer, const mx::array& q_THD, const mx::array& k_TKD,
+                                          const mx::array& v_TKD,
+                                          std::span<const nn::Segment> segments,
+                                          const nn::AttentionSpec& spec) {
+  std::vector<kernels::DecodeSequence> rows;
+  for (int i = 0; const auto& segment : segments) {
+    const auto& sequence = sequences_.at(segment.sequence);
+    auto next =
+        layer_with_room(layer, sequence, rows_of(k_TKD, i, i + 1), rows_of(v_TKD, i, i + 1), spec);
+    rows.push_back({std::move(next.k_KCD), std::move(next.v_KCD), kept_length(sequence.length)});
+    ++i;
+  }
+  const auto out_THD =
+      kernels::decode_attention(q_THD, k_TKD, v_TKD, rows, attention_options(spec, segments[0], 0));
+  for (size_t i = 0; i < segments.size(); ++i) {
+    keep(layer, sequences_.at(segments[i].sequence),
+         {std::move(rows[i].k_KCD), std::move(rows[i].v_KCD)}, 1);
+  }
+  return out_THD;
+}
+
 mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::array& k_TKD,
                                   const mx::array& v_TKD, std::span<const nn::Segment> segments,
                                   const nn::AttentionSpec& spec) {
   std::vector<mx::array> outputs;
-  for (const auto& segment : segments) {
-    auto& sequence = sequences_.at(segment.sequence);
-    const auto index = static_cast<size_t>(layer);
-    const int end = segment.begin + segment.count;
-    const bool fresh = sequence.layers.size() == index;
-    assert(fresh || index < sequence.layers.size());
-    const auto k = rows_of(k_TKD, segment.begin, end);
-    const auto v = rows_of(v_TKD, segment.begin, end);
-    const Layer* old = fresh ? nullptr : &sequence.layers[index];
-    const bool bytes = (old && old->k_KCD.dtype() == mx::uint8) ||
-                       (options_.kv_bits == 8 && sequence.length >= options_.quantized_kv_start);
-    const auto dtype = bytes ? mx::uint8 : spec.kv_dtype;
-    Layer next{extend(old ? &old->k_KCD : nullptr, sequence, k, dtype),
-               extend(old ? &old->v_KCD : nullptr, sequence, v, dtype)};
-    const int past = kept_length(sequence.length);
-    outputs.push_back(kernels::causal_attention(rows_of(q_THD, segment.begin, end), next.k_KCD,
-                                                next.v_KCD, past,
-                                                attention_options(spec, segment, past)));
-    if (fresh) {
-      sequence.layers.push_back(std::move(next));
-    } else {
-      sequence.layers[index] = std::move(next);
-    }
-    // All layers of a step see the same length; the last one moves it on.
-    if (layer + 1 == options_.num_layers) sequence.length = past + segment.count;
+  while (!segments.empty()) {
+    const auto answers_end = std::find_if(segments.begin(), segments.end(), [](const auto& s) {
+      return !s.decode || s.count != 1 || !s.spans.empty();
+    });
+    const auto answers = static_cast<size_t>(answers_end - segments.begin());
+    const auto first = segments.first(std::max<size_t>(1, answers));
+    const int begin = first[0].begin;
+    const int end = first.back().begin + first.back().count;
+    const auto q = rows_of(q_THD, begin, end);
+    const auto k = rows_of(k_TKD, begin, end);
+    const auto v = rows_of(v_TKD, begin, end);
+    outputs.push_back(answers > 0 ? attend_answers(layer, q, k, v, first, spec)
+                                  : attend_prompt(layer, q, k, v, first[0], spec));
+    segments = segments.subspan(first.size());
   }
   return kernels::joined_rows(outputs);
 }

@@ -70,8 +70,19 @@ class ContiguousCache : public nn::KvCache {
   mx::array empty_keys(const mx::array& rows_TKD, int keys, mx::Dtype dtype) const;
   mx::array append(const mx::array& buffer, const mx::array& rows_TKD, int at) const;
   mx::array in_dtype(const mx::array& buffer, int length, mx::Dtype dtype) const;
-  mx::array extend(const mx::array* buffer, const Sequence& sequence, const mx::array& rows_TKD,
-                   mx::Dtype dtype) const;
+  mx::array with_room(const mx::array* buffer, const Sequence& sequence, const mx::array& rows_TKD,
+                      mx::Dtype dtype) const;
+  Layer layer_with_room(int layer, const Sequence& sequence, const mx::array& k_TKD,
+                        const mx::array& v_TKD, const nn::AttentionSpec& spec) const;
+  void keep(int layer, Sequence& sequence, Layer kept, int rows) const;
+  // Rows of one sequence.
+  mx::array attend_prompt(int layer, const mx::array& q_THD, const mx::array& k_TKD,
+                          const mx::array& v_TKD, const nn::Segment& segment,
+                          const nn::AttentionSpec& spec);
+  // A generated row for each segment.
+  mx::array attend_answers(int layer, const mx::array& q_THD, const mx::array& k_TKD,
+                           const mx::array& v_TKD, std::span<const nn::Segment> segments,
+                           const nn::AttentionSpec& spec);
 
   Options options_;
   std::map<int, Sequence> sequences_;
