@@ -1,10 +1,12 @@
 // How fast are the kernels, and what share of this machine's limits is that? Limits are measured in
 // the same run: reading memory, and fused multiply-adds that stay in registers. Prints one JSON
 // object a line; medians of many runs. With an argument one part runs alone: decode or prompt (the
-// products of such rows), formats, int8, epilogues, gradients, attention (and with one more,
-// segment, prompt or decode, a kind of it), pool (what it costs to share a loop).
+// products of such rows; prompt with one more, of so many rows), formats, int8, epilogues,
+// gradients, attention (and with one more, segment, prompt or decode, a kind of it), pool (what it
+// costs to share a loop).
 #include <cstdio>
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "base/json.h"
@@ -149,7 +151,8 @@ void bench_gradients(const bench::Limits& limits, int m, int k, int n) {
   line("gradient through a frozen 4-bit layer", through, frozen_forward);
 }
 
-void bench_prompt_products(const bench::Limits& limits) {
+// Of so many rows, or all for 0.
+void bench_prompt_products(const bench::Limits& limits, int rows) {
   constexpr struct {
     int m, k, n;
   } kShapes[] = {
@@ -160,14 +163,17 @@ void bench_prompt_products(const bench::Limits& limits) {
       {1564, 1280, 3840}, {1564, 1280, 5120},  // Qwen2-VL's tower
       {1564, 5120, 1280}, {512, 1536, 8960},   // and its 2B decoder
       {512, 8960, 1536},  {512, 4096, 11008},  // LLaVA-1.5-7B, decoder
-      {64, 1536, 8960},   {16, 1536, 8960},
+      {64, 1536, 8960},   {32, 1536, 8960},    // a second question
+      {16, 1536, 8960},
   };
   for (const auto [m, k, n] : kShapes) {
+    if (rows > 0 && rows != m) continue;
     for (const auto dtype : {mx::float32, mx::bfloat16, mx::float16}) {
       bench_dense(limits, m, k, n, dtype);
     }
     for (const int bits : {4, 8}) bench_quantized(limits, m, k, n, bits);
   }
+  if (rows > 0) return;
   for (const int bits : {2, 3, 5, 6}) bench_quantized(limits, 512, 1536, 8960, bits);
 }
 
@@ -369,7 +375,8 @@ int main(int argc, char** argv) {
   std::printf("%s\n", limits.json().dump().c_str());
   const auto wanted = [&](std::string_view part) { return only.empty() || only == part; };
   if (wanted("decode")) bench_decode_products(limits);
-  if (wanted("prompt")) bench_prompt_products(limits);
+  const std::string more = argc > 2 ? argv[2] : "";
+  if (wanted("prompt")) bench_prompt_products(limits, more.empty() ? 0 : std::stoi(more));
   if (wanted("formats")) bench_formats(limits, 1536, 8960);
   if (wanted("int8")) {
     bench_int8(limits, 512, 1536, 8960);
@@ -384,7 +391,7 @@ int main(int argc, char** argv) {
     bench_gradients(limits, 512, 1536, 8960);
     bench_gradients(limits, 512, 8960, 1536);
   }
-  if (wanted("attention")) bench_attention(limits, argc > 2 ? argv[2] : "");
+  if (wanted("attention")) bench_attention(limits, more);
   if (wanted("pool")) bench_pool();
   return 0;
 }
