@@ -110,13 +110,11 @@ int row_bytes(const AttentionRows& a) {
   return (a.head_dim + kChunk - 1) / kChunk * kChunk + groups * 2 * static_cast<int>(sizeof(float));
 }
 
-// To the first cache level for 3, the second for 2. Inlined by force: g++ takes a call that only
-// fetches for one that does nothing, and drops it.
+// The lines of `bytes` at an offset of a block, if there is one.
 template <int kLevel = 3>
-__attribute__((always_inline)) inline void fetch(const std::byte* block, int64_t offset,
-                                                 int bytes) {
+void fetch(const std::byte* block, int64_t offset, int bytes) {
   if (!block) return;
-  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(block + offset + i, 0, kLevel);
+  for (int i = 0; i < bytes; i += 64) fetch_line<kLevel>(block + offset + i);
 }
 
 // What attend() keeps in its scratch, beside the state on its stack.

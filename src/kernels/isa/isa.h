@@ -99,7 +99,7 @@ struct PromptProduct {
   int64_t y_stride = 0;
 };
 
-inline constexpr size_t kPromptScratchBytes = size_t{448} * 1024;
+inline constexpr size_t kPromptScratchBytes = size_t{704} * 1024;
 
 // How a variant multiplies prompt rows. `prepare` turns up to block_rows rows of x into
 // block_bytes(w) bytes at a multiple of 64; `product` takes such blocks, for outputs

@@ -19,7 +19,7 @@ constexpr int kPanelRows = Vec16::kPanelRows;
 constexpr int kPanelVectors = Vec16::kPanelVectors;
 constexpr int kPanelColumns = kPanelVectors * kLanes16;
 constexpr int kStretchUnits = 128;
-constexpr int kRowsAtOnce = 1008 / kPanelRows * kPanelRows;  // whose sums stay in the second cache
+constexpr int kRowsAtOnce = 1584 / kPanelRows * kPanelRows;  // whose sums share the second cache
 
 // Memory of a thread, in lanes of 32 bits.
 struct PanelScratch {
@@ -90,14 +90,14 @@ Vec16 activated(Activation activation, Vec16 v) {
   }
 }
 
-// One tile: kPanelRows rows of a block by C vectors of a panel. `next` is the block that will be
-// read after this one.
+// One tile: kPanelRows rows of a block by C vectors of a panel, whose sums are added to `kept`, or
+// are the first there. `next` is the block that will be read after this one.
 template <class Unit, int C>
-void panel_tile(const float* x, const float* next, const float* panel, int units,
-                typename Unit::Sum out[kPanelRows][C]) {
-  typename Unit::Sum sums[kPanelRows][C];  // not `out`, or each step would store them
-  unrolled<kPanelRows>(
-      [&](auto r) { unrolled<C>([&](auto c) { sums[r][c] = Unit::Sum::zero(); }); });
+void panel_tile(const float* x, const float* next, const float* panel, int units, bool first,
+                float* kept) {
+  using Sum = typename Unit::Sum;
+  Sum sums[kPanelRows][C];
+  unrolled<kPanelRows>([&](auto r) { unrolled<C>([&](auto c) { sums[r][c] = Sum::zero(); }); });
   for (int u = 0; u < units; ++u) {
     if (u % 2 == 0) __builtin_prefetch(next + u * kPanelRows);
     Vec16 columns[C];
@@ -107,7 +107,16 @@ void panel_tile(const float* x, const float* next, const float* panel, int units
       unrolled<C>([&](auto c) { sums[r][c] = Unit::times(row, columns[c], sums[r][c]); });
     });
   }
-  unrolled<kPanelRows>([&](auto r) { unrolled<C>([&](auto c) { out[r][c] = sums[r][c]; }); });
+  // Not at once with the stores, or the compiler keeps the sums in memory.
+  if (!first) {
+    unrolled<kPanelRows>([&](auto r) {
+      unrolled<C>(
+          [&](auto c) { sums[r][c] = Sum::load(kept + (r * C + c) * kLanes16) + sums[r][c]; });
+    });
+  }
+  unrolled<kPanelRows>([&](auto r) {
+    unrolled<C>([&](auto c) { sums[r][c].store(kept + (r * C + c) * kLanes16); });
+  });
 }
 
 // Fetches inputs [begin, begin + count) of a weight row into the second-level cache. The rows of a
@@ -117,7 +126,7 @@ void fetch_inputs(const WeightRows& w, int row, int begin, int count) {
   const char* first = static_cast<const char*>(w.data) +
                       (static_cast<size_t>(row) * w.k + static_cast<size_t>(begin)) * bits / 8;
   const size_t bytes = static_cast<size_t>(count) * bits / 8;
-  for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(first + at, 0, 2);
+  for (size_t at = 0; at < bytes; at += 64) fetch_line<2>(first + at);
 }
 
 // Columns [n, n + count) of one weight and the rows from `first_row` on.
@@ -164,23 +173,16 @@ struct Panel {
     }
   }
 
-  // Adds a block's sums to those of the stretches before.
-  template <int C>
-  static void add(float* kept, bool first, Sum sums[kPanelRows][C]) {
-    for (int i = 0; i < kPanelRows * C; ++i, kept += kLanes16) {
-      Sum& sum = sums[i / C][i % C];
-      if (!first) sum = Sum::load(kept) + sum;
-    }
-  }
-
   template <int C, class End>
-  void finish(int row, const Sum sums[kPanelRows][C], const End& end) const {
+  void finish(int row, const float* sums, const End& end) const {
     for (int r = 0; r < std::min(kPanelRows, rows - row); ++r) {
-      for (int c = 0; c < C; ++c) end.store(end.value(sums[r][c], row + r, c), row + r, c);
+      for (int c = 0; c < C; ++c, sums += kLanes16) {
+        end.store(end.value(Sum::load(sums), row + r, c), row + r, c);
+      }
     }
   }
 
-  // Sums of all inputs but the last stretch's are kept in scratch.sums; `end` is given the rest.
+  // Sums are kept in scratch.sums; `end` is given those of all inputs.
   template <int C, class End>
   void run(const End& end) const {
     constexpr int kStretch = kStretchUnits * Unit::kInputs;
@@ -197,15 +199,9 @@ struct Panel {
         const float* from = x + (first_row + row) / kPanelRows * block +
                             static_cast<size_t>(k) / Unit::kInputs * kPanelRows;
         fetch_ahead(part * C * kLanes16 / parts, (part + 1) * C * kLanes16 / parts, k, kStretch);
-        Sum sums[kPanelRows][C];
-        panel_tile<Unit, C>(from, from + block, scratch.panel, units, sums);
         float* kept = scratch.sums + row * C * kLanes16;
-        add<C>(kept, k == 0, sums);
-        if (last) {
-          finish<C>(row, sums, end);
-        } else {
-          for (int i = 0; i < kPanelRows * C; ++i) sums[i / C][i % C].store(kept + i * kLanes16);
-        }
+        panel_tile<Unit, C>(from, from + block, scratch.panel, units, k == 0, kept);
+        if (last) finish<C>(row, kept, end);
       }
     }
   }
@@ -267,10 +263,10 @@ void panel_columns_of(const PromptProduct& p, const PanelScratch& scratch, int n
 template <class Unit>
 void panel_product(const PromptProduct& p, int n_begin, int n_end, std::byte* memory) {
   const PanelScratch scratch(memory);
-  for (int row = 0; row < p.rows; row += kRowsAtOnce) {
-    const int rows = std::min(kRowsAtOnce, p.rows - row);
-    for (int n = n_begin; n < n_end; n += kPanelColumns) {
-      const int count = std::min(kPanelColumns, n_end - n);
+  for (int n = n_begin; n < n_end; n += kPanelColumns) {
+    const int count = std::min(kPanelColumns, n_end - n);
+    for (int row = 0; row < p.rows; row += kRowsAtOnce) {
+      const int rows = std::min(kRowsAtOnce, p.rows - row);
       with_vectors((count + kLanes16 - 1) / kLanes16, [&](auto vectors) {
         panel_columns_of<Unit, vectors()>(p, scratch, n, count, row, rows);
       });
