@@ -43,10 +43,8 @@ class Tower:
 
 def write_tower(path, folder, weights):
     tower = Tower(path, folder, weights)
-    if weights.config["model_type"] == "qwen2_vl":
-        add_qwen2_vl(tower)
-    else:
-        add_llava(tower)
+    {"qwen2_vl": add_qwen2_vl, "idefics3": add_idefics3}.get(
+        weights.config["model_type"], add_llava)(tower)
     tower.stream.write()
 
 
@@ -88,7 +86,28 @@ def add_llava(tower):
         "attention.head_count": v["num_attention_heads"]})
     tower.stream.writer.add_bool("clip.use_gelu", v["hidden_act"] != "quick_gelu")
     tower.stream.writer.add_string("clip.vision.mm_patch_merge_type", "flat")
-    prefix = "vision_tower.vision_model."
+    add_vit(tower, "vision_tower.vision_model.", layers)
+    tower.both("mm.0", "multi_modal_projector.linear_1")
+    tower.both("mm.2", "multi_modal_projector.linear_2")
+
+
+def add_idefics3(tower):
+    v = tower.vision
+    width, layers = v["hidden_size"], v.get("num_hidden_layers", 12)
+    tower.settings("idefics3", {
+        "image_size": v["image_size"], "patch_size": v["patch_size"], "embedding_length": width,
+        "feed_forward_length": v.get("intermediate_size", 3072),
+        "projection_dim": v.get("projection_dim", width), "block_count": layers,
+        "attention.head_count": v["num_attention_heads"],
+        "projector.scale_factor": tower.weights.config["scale_factor"],
+        "preproc_image_size": tower.pictures["size"]["longest_edge"]})
+    tower.stream.writer.add_bool("clip.use_gelu", True)
+    add_vit(tower, "vision_model.", layers)
+    tower.both("mm.model.fc", "connector.modality_projection.proj")
+
+
+def add_vit(tower, prefix, layers):
+    """CLIP's and SigLIP's blocks, with what stands before and after them."""
     add, plain = tower.stream.add, tower.weights.plain
     add("v.patch_embd.weight", "f16", lambda: np.moveaxis(
         plain(prefix + "embeddings.patch_embedding.weight"), -1, 1))
@@ -99,10 +118,8 @@ def add_llava(tower):
         tower.both("v.pre_ln", prefix + "pre_layrnorm")
     else:
         tower.both("v.post_ln", prefix + "post_layernorm")
-    add("v.position_embd.weight", "f16",
+    add("v.position_embd.weight", "f32",
         lambda: plain(prefix + "embeddings.position_embedding.weight"))
     for layer in range(layers):
         for name, other in CLIP_BLOCK.items():
             tower.both(f"v.blk.{layer}.{other}", f"{prefix}encoder.layers.{layer}.{name}")
-    tower.both("mm.0", "multi_modal_projector.linear_1")
-    tower.both("mm.2", "multi_modal_projector.linear_2")

@@ -72,8 +72,14 @@ def interleaved(rows, heads):
     return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
+def decoder_prefix(weights):
+    """Idefics3's decoder has no head of its own, so its parts have no "model" before them."""
+    inner = "language_model.model."
+    return inner if f"{inner}norm.weight" in weights else "language_model."
+
+
 def add_decoder(stream, weights, arch, text, matrices):
-    prefix = "language_model.model."
+    prefix = decoder_prefix(weights)
     stream.add("token_embd.weight", matrices, lambda: weights.rows(prefix + "embed_tokens"),
                weights.shape(prefix + "embed_tokens"))
     stream.add("output_norm.weight", "f32", lambda: weights.plain(prefix + "norm.weight"))
