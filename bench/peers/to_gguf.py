@@ -54,6 +54,10 @@ def add_tokenizer(stream, folder, arch, vocab_size):
     for token, number in vocab.items():
         tokens[number] = token
         types[number] = gguf.TokenType.CONTROL if number in special else gguf.TokenType.NORMAL
+    if "\u010a\u010a" not in vocab:  # two newlines, which llama.cpp looks up before an overview
+        plain = next(i for i in range(vocab_size)
+                     if i not in special and types[i] == gguf.TokenType.NORMAL and len(tokens[i]) > 2)
+        tokens[plain] = "\u010a\u010a"
     w = stream.writer
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre("llama-bpe" if arch == "llama" else "qwen2")

@@ -256,6 +256,26 @@ mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
 
 }  // namespace
 
+Weight rows_of(const Weight& weight, int begin, int end) {
+  const auto part = [&](const std::optional<mx::array>& x) {
+    return x ? std::optional(rows_of(*x, begin, end)) : std::nullopt;
+  };
+  Weight rows{rows_of(weight.values, begin, end),
+              part(weight.bias),
+              weight.quantization,
+              part(weight.scales),
+              part(weight.biases),
+              nullptr};
+  if (weight.int8_rows) {
+    const Int8Rows& all = *weight.int8_rows;
+    const Int8Rows some{rows_of(all.values, begin, end), rows_of(all.scales, begin, end),
+                        rows_of(all.sums, begin, end)};
+    mx::eval(some.values, some.scales, some.sums);  // products take them as they are
+    rows.int8_rows = std::make_shared<const Int8Rows>(some);
+  }
+  return rows;
+}
+
 mx::array linear(const mx::array& x, const Weight& weight, const Epilogue& end) {
   Arrays inputs = {as_float32(x)};
   ProductOp op;

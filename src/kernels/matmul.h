@@ -33,6 +33,9 @@ struct Weight {
   std::shared_ptr<const Int8Rows> int8_rows;
 };
 
+// Outputs [begin, end) of a weight that holds several, one behind the other: a view.
+Weight rows_of(const Weight& weight, int begin, int end);
+
 // What follows a product, an activation while its tiles are at hand; the bits are those of the ops
 // one by one.
 struct Epilogue {

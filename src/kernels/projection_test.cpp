@@ -216,5 +216,29 @@ TEST(Projection, RefusesWhatDoesNotFit) {
                ErrorKind::kInvalidData, "expected weights of one shape");
 }
 
+// Three weights in one, as some checkpoints keep queries, keys and values.
+TEST(Projection, RowsOfAWeightAreThoseOfTheWhole) {
+  for (const Kind& kind : kKinds) {
+    auto whole = random_weight(200, kind, true);
+    for (const bool int8 : {false, true}) {
+      if (int8 && !multiplies_int8_rows()) continue;
+      if (int8) whole.int8_rows = std::make_shared<const Int8Rows>(int8_rows(whole));
+      for (const int m : {1, 3, 40}) {
+        const auto x = random({m, kInputs});
+        const DecodeRows scope(m == 40 ? m : 0);
+        const auto all = linear(x, whole);
+        int begin = 0;
+        for (const int end : {64, 65, 200}) {
+          const auto wanted = mx::slice(all, {0, begin}, {m, end});
+          expect_equal_bits(
+              linear(x, rows_of(whole, begin, end)), mx::contiguous(wanted),
+              fmt::format("bits {} rows {} outputs {} to {}", kind.bits, m, begin, end));
+          begin = end;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fovea::kernels

@@ -6,7 +6,6 @@
 #include "kernels/projection.h"
 #include "kernels/rope.h"
 #include "kernels/views.h"
-#include "mlx/ops.h"
 
 namespace fovea::nn {
 
@@ -22,9 +21,17 @@ QkvProjection::QkvProjection(int in, int q_size, int kv_size, Linear::Bias bias,
 std::array<mx::array, 3> QkvProjection::operator()(const mx::array& x_TD,
                                                    const RmsNorm& norm) const {
   std::vector<kernels::Weight> weights;
-  for (const auto& part : parts_) weights.push_back(part.weight());
-  auto all = kernels::products(x_TD, norm.row_norm(), weights);
-  if (all.size() == 1) all = mx::split(all[0], mx::Shape{q_size_, q_size_ + kv_size_}, -1);
+  if (parts_.size() == 1) {
+    const auto all = parts_[0].weight();
+    int begin = 0;
+    for (const int size : {q_size_, kv_size_, kv_size_}) {
+      weights.push_back(kernels::rows_of(all, begin, begin + size));
+      begin += size;
+    }
+  } else {
+    for (const auto& part : parts_) weights.push_back(part.weight());
+  }
+  const auto all = kernels::products(x_TD, norm.row_norm(), weights);
   return {all[0], all[1], all[2]};
 }
 

@@ -2,7 +2,6 @@
 
 #include "base/error.h"
 #include "kernels/projection.h"
-#include "mlx/ops.h"
 
 namespace fovea::nn {
 
@@ -17,14 +16,14 @@ SwigluMlp::SwigluMlp(int dim, int hidden, Linear::Bias bias, bool fused,
 }
 
 mx::array SwigluMlp::hidden(const mx::array& x, const std::optional<kernels::RowNorm>& norm) const {
+  const auto activation = gelu_ ? kernels::activation_of(*gelu_) : kernels::Activation::kSilu;
+  const auto first = in_[0].weight();
   if (in_.size() == 2) {
-    const auto activation = gelu_ ? kernels::activation_of(*gelu_) : kernels::Activation::kSilu;
-    return kernels::gated_product(x, norm, in_[0].weight(), in_[1].weight(), activation);
+    return kernels::gated_product(x, norm, first, in_[1].weight(), activation);
   }
-  const auto both = kernels::products(x, norm, {in_[0].weight()})[0];
-  const auto halves = mx::split(both, 2, -1);
-  return gelu_ ? mx::multiply(kernels::gelu(halves[0], *gelu_), halves[1])
-               : kernels::swiglu(halves[0], halves[1]);
+  const int size = in_[0].out_size() / 2;
+  return kernels::gated_product(x, norm, kernels::rows_of(first, 0, size),
+                                kernels::rows_of(first, size, 2 * size), activation);
 }
 
 void SwigluMlp::visit(Visitor& visitor) {
