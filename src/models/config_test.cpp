@@ -1,8 +1,15 @@
-// config.json of released checkpoints, and of ones that nobody should run.
+// config.json of released checkpoints, and of ones that nobody should run. Checked against public
+// copies: Phi-3-vision (sdpython/experimental-experiment, torch_models/llm_model_helper.py),
+// InternVL3-1B (shivangjhalani/multicoco, InternVL3-1B_data.md). Pixtral 12B and Mistral Small 3.1
+// agree with copies in tests of others that an index of public code shows without their names. No
+// copy was found of LLaVA 1.5's, LLaVA 1.6's and nanoLLaVA's: those are written from memory.
 #include "models/config.h"
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "mlx/ops.h"
 #include "models/families.h"
 #include "models/vision/intern_vit.h"
 #include "models/vision/pixtral_tower.h"
@@ -62,32 +69,48 @@ TEST(Config, ReadsTheReleasedLlavaNext) {
   EXPECT_EQ(c.sliding_windows[0], 0);
 }
 
-// microsoft/Phi-3.5-vision-instruct, its 48 factors each of longrope written as rules.
-TEST(Config, ReadsTheReleasedPhi35Vision) {
-  std::vector<double> factors;
-  for (int i = 0; i < 48; ++i) factors.push_back(1.08 + 1.3 * i);
-  const auto checkpoint = checkpoint_of(fmt::format(
-      R"({{"architectures": ["Phi3VForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 1,
-      "embd_layer": {{"embedding_cls": "image", "hd_transform_order": "sub_glb",
-        "projection_cls": "mlp", "use_hd_transform": true, "with_learnable_separator": true}},
-      "embd_pdrop": 0.0, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 3072,
-      "img_processor": {{"image_dim_out": 1024, "model_name": "openai/clip-vit-large-patch14-336",
-        "name": "clip_vision_model", "num_img_tokens": 144}},
-      "intermediate_size": 8192, "max_position_embeddings": 131072, "model_type": "phi3_v",
-      "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32,
-      "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-05,
-      "rope_scaling": {{"long_factor": [{0}], "short_factor": [{0}], "type": "su"}},
-      "rope_theta": 10000.0, "sliding_window": 262144, "tie_word_embeddings": false,
-      "torch_dtype": "bfloat16", "vocab_size": 32064}})",
-      fmt::join(factors, ", ")));
+// microsoft/Phi-3-vision-128k-instruct, its factors rounded to two decimals.
+constexpr const char* kPhi3Vision = R"({"architectures": ["Phi3VForCausalLM"],
+    "attention_dropout": 0.0, "bos_token_id": 1,
+    "embd_layer": {"embedding_cls": "image", "hd_transform_order": "sub_glb",
+      "projection_cls": "mlp", "use_hd_transform": true, "with_learnable_separator": true},
+    "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 3072,
+    "img_processor": {"image_dim_out": 1024, "model_name": "openai/clip-vit-large-patch14-336",
+      "name": "clip_vision_model", "num_img_tokens": 144},
+    "initializer_range": 0.02, "intermediate_size": 8192, "max_position_embeddings": 131072,
+    "model_type": "phi3_v", "num_attention_heads": 32, "num_hidden_layers": 32,
+    "num_key_value_heads": 32, "original_max_position_embeddings": 4096, "rms_norm_eps": 1e-05,
+    "rope_scaling": {"long_factor": [
+      1.03, 1.05, 1.05, 1.08, 1.23, 1.23, 1.3, 1.45, 1.6, 1.65, 1.9, 2.86, 3.69, 5.42,
+      5.49, 5.49, 9.09, 11.58, 15.66, 15.77, 15.79, 18.36, 21.99, 23.08, 30.01, 32.35,
+      32.59, 35.56, 39.95, 53.84, 56.2, 57.95, 59.29, 59.77, 59.92, 61.19, 61.96, 62.5,
+      63.37, 63.48, 63.48, 63.66, 63.85, 64.08, 64.76, 64.8, 64.81, 64.81],
+      "short_factor": [
+      1.05, 1.05, 1.05, 1.1, 1.1, 1.1, 1.25, 1.25, 1.4, 1.45, 1.55, 1.85, 1.9, 2.0, 2.0,
+      2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0,
+      2.1, 2.1, 2.2, 2.35, 2.35, 2.35, 2.35, 2.4, 2.4, 2.65, 2.7, 2.9, 2.95, 3.05, 3.05,
+      3.05],
+      "type": "su"},
+    "rope_theta": 10000.0, "sliding_window": 131072, "tie_word_embeddings": false,
+    "torch_dtype": "bfloat16", "use_cache": true, "vocab_size": 32064})";
+
+TEST(Config, ReadsTheReleasedPhi3Vision) {
+  const auto checkpoint = checkpoint_of(kPhi3Vision);
   const auto c = phi3_v_decoder_config(checkpoint);
   EXPECT_EQ(c.hidden_size, 3072);
   EXPECT_EQ(c.attention.head_dim, 96);
   EXPECT_TRUE(c.attention.fused_qkv && c.fused_mlp);
   EXPECT_EQ(c.max_position_embeddings, 131072);
-  EXPECT_EQ(c.sliding_windows[31], 262144);
+  EXPECT_EQ(c.sliding_windows[31], 131072);
   EXPECT_TRUE(c.rope.depends_on_length());
   EXPECT_EQ(c.tie_word_embeddings, false);
+  // The first angle of position 1, within the short context and beyond it.
+  const double stretch = std::sqrt(1 + std::log(32.0) / std::log(4096.0));
+  for (const auto& [last, factor] : {std::pair{4095, 1.05}, std::pair{4096, 1.03}}) {
+    const auto tables = c.rope.tables(mx::reshape(mx::array({1, last}), {2, 1}));
+    EXPECT_NEAR(mx::slice(tables.sin_TR, {0, 0}, {1, 1}).item<float>(),
+                stretch * std::sin(1 / factor), 1e-6);
+  }
   // generation_config.json names other ends; those of the chat format are always there.
   EXPECT_EQ(build_model(checkpoint)->info().eos_token_ids, std::vector<int32_t>({2, 32000, 32007}));
 }
@@ -166,7 +189,7 @@ TEST(Config, RefusesPixtralTowersByKey) {
   refuse("hidden_act", "\"gelu\"", ErrorKind::kUnsupported);
 }
 
-// OpenGVLab/InternVL2_5-1B.
+// OpenGVLab/InternVL3-1B.
 TEST(Config, ReadsTheReleasedInternVl) {
   const std::string vision = R"({"architectures": ["InternVisionModel"],
       "attention_dropout": 0.0, "drop_path_rate": 0.0, "dropout": 0.0, "hidden_act": "gelu",
@@ -183,12 +206,12 @@ TEST(Config, ReadsTheReleasedInternVl) {
       "intermediate_size": 4864, "max_position_embeddings": 32768, "max_window_layers": 21,
       "model_type": "qwen2", "num_attention_heads": 14, "num_hidden_layers": 24,
       "num_key_value_heads": 2, "rms_norm_eps": 1e-06,
-      "rope_scaling": {"factor": 2.0, "type": "dynamic"}, "rope_theta": 1000000.0,
-      "sliding_window": 32768, "tie_word_embeddings": false, "use_sliding_window": false,
+      "rope_scaling": {"factor": 2.0, "rope_type": "dynamic", "type": "dynamic"},
+      "rope_theta": 1000000.0, "sliding_window": null, "use_sliding_window": false,
       "vocab_size": 151674},
     "max_dynamic_patch": 12, "min_dynamic_patch": 1, "model_type": "internvl_chat",
     "pad2square": false, "ps_version": "v2", "select_layer": -1, "template": "internvl2_5",
-    "use_thumbnail": true, "vision_config": )" +
+    "tie_word_embeddings": false, "use_thumbnail": true, "vision_config": )" +
                                         vision + "}");
   const auto c = internvl_chat_decoder_config(checkpoint);
   EXPECT_EQ(c.hidden_size, 896);
@@ -203,6 +226,21 @@ TEST(Config, ReadsTheReleasedInternVl) {
   EXPECT_EQ(tower.hidden_act, kernels::Gelu::kExact);
   // InternViT-6B says little.
   EXPECT_EQ(vision::read_intern_vit_config(parse("{}")).norm_type, nn::Norm::Kind::kRms);
+}
+
+// OpenGVLab/InternVL3_5-8B names qwen3, whose heads are of 128 values unless it says otherwise.
+TEST(Config, ReadsQwen3BehindInternVl) {
+  const auto c = internvl_chat_decoder_config(checkpoint_of(R"({"model_type": "internvl_chat",
+    "llm_config": {"architectures": ["Qwen3ForCausalLM"], "attention_bias": false,
+      "hidden_size": 4096, "intermediate_size": 12288, "max_position_embeddings": 40960,
+      "max_window_layers": 36, "model_type": "qwen3", "num_attention_heads": 32,
+      "num_hidden_layers": 36, "num_key_value_heads": 8, "rms_norm_eps": 1e-06,
+      "rope_scaling": null, "rope_theta": 1000000, "sliding_window": null,
+      "tie_word_embeddings": false, "use_sliding_window": false, "vocab_size": 151936}})"));
+  EXPECT_TRUE(c.attention.qk_norm);
+  EXPECT_EQ(c.attention.head_dim, 128);
+  EXPECT_EQ(c.attention.qkv_bias, nn::Linear::Bias::kNone);
+  EXPECT_EQ(c.sliding_windows, std::vector<int>(36, 0));
 }
 
 TEST(Config, InternVlRefusesWhatItCannotArrange) {
@@ -378,7 +416,7 @@ TEST(Config, RefusesDecodersThatWouldAnswerWrongly) {
   EXPECT_ERROR(read_text(R"({"rope_theta": 0})", "llama"), ErrorKind::kInvalidData,
                "above 0 at 'rope_theta'");
   EXPECT_ERROR(text::decoder_type("gpt2", "text_config.model_type"), ErrorKind::kUnsupported,
-               "expected text_config.model_type among llama, mistral, qwen2 but got 'gpt2'");
+               "expected text_config.model_type among llama, mistral, qwen2, qwen3 but got 'gpt2'");
 }
 
 TEST(Config, RefusesSizesOutOfRangeByKey) {

@@ -1,7 +1,8 @@
-// InternVL 2 to 3: InternViT on the tiles of a picture, 2 x 2 neighbours merged, a norm and a
-// two-layer GELU projector, a qwen2 or llama decoder. Sources: arXiv:2412.05271, arXiv:2504.10479,
-// modeling_internvl_chat of the checkpoints, Hugging Face modeling_internvl. mlx-vlm takes the tanh
-// GELU in the tower whatever vision_config.hidden_act says; ours is the config's.
+// InternVL 2 to 3.5: InternViT on the tiles of a picture, 2 x 2 neighbours merged, a norm and a
+// two-layer GELU projector, a qwen2, qwen3 or llama decoder. Sources: arXiv:2412.05271,
+// arXiv:2504.10479, modeling_internvl_chat of the checkpoints, Hugging Face modeling_internvl.
+// mlx-vlm takes the tanh GELU in the tower whatever vision_config.hidden_act says; ours is the
+// config's.
 #include <cmath>
 
 #include "base/error.h"

@@ -27,7 +27,7 @@ constexpr std::array kFamilies = {
     Row{"gemma3", gemma3_decoder_config, make_gemma3, "SigLIP; average pool, linear; gemma3"},
     Row{"idefics3", idefics3_decoder_config, make_idefics3, "SigLIP; pixel shuffle, linear; llama"},
     Row{"internvl_chat", internvl_chat_decoder_config, make_internvl_chat,
-        "InternViT on tiles; 2x2 merger, norm and MLP; qwen2 or llama"},
+        "InternViT on tiles; 2x2 merger, norm and MLP; qwen2, qwen3 or llama"},
     Row{"llama", text_only_decoder_config, make_text_only, "llama", "none"},
     Row{"llava", llava_decoder_config, make_llava, "CLIP or SigLIP; MLP; llama, mistral or qwen2"},
     Row{"llava-qwen2", llava_qwen2_decoder_config, make_llava_qwen2, "SigLIP; MLP; qwen2"},

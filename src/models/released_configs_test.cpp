@@ -1,4 +1,10 @@
-// config.json of released checkpoints, a family after the other.
+// config.json of released checkpoints, a family after the other. Checked against public copies:
+// SmolVLM2-500M (qewr1234/Lightweight-VLA, tests/offline_vlm_cache.py); Gemma 3, PaliGemma and
+// PaliGemma 2 (huggingface/transformers, the scripts convert_gemma3_weights.py,
+// convert_paligemma_weights_to_hf.py and convert_paligemma2_weights_to_hf.py, whose vocabularies
+// grow by 64 rows for pictures). Qwen3-VL's agrees with one of the 4B in tests of others, but for
+// sizes. No copy was found of SmolVLM-256M's, Idefics3's, Qwen2.5-VL's and that of the mixture:
+// those are written from memory.
 #include <gtest/gtest.h>
 
 #include <cmath>

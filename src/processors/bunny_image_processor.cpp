@@ -1,6 +1,7 @@
 // The pictures of nanoLLaVA and Bunny: SigLIP's, stretched to the tower's square, or padded to a
 // square with the mean colour first where config.json's image_aspect_ratio says "pad". Source:
-// process_images of the checkpoints' modeling_llava_qwen2; mlx-vlm never pads. `pixels` is
+// process_images of the checkpoints' modeling_llava_qwen2, checked against that of BAAI-DCAI/Bunny,
+// bunny/util/mm_utils.py; mlx-vlm never pads. `pixels` is
 // [1, channels, H, W].
 #include <algorithm>
 

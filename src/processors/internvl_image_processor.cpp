@@ -1,8 +1,8 @@
 // The pictures of InternVL: stretched to the grid of tiles whose shape is nearest, cut, and a small
 // view of the whole behind them. Source: dynamic_preprocess of the InternVL checkpoints' model
-// card; sizes stand in config.json. `pixels` is [tiles, channels, H, W]. Of two grids as near as
-// each other the larger is taken where the picture has half its pixels; mlx-vlm takes the one whose
-// area is nearer.
+// card, checked against copies of it in public repositories; sizes stand in config.json. `pixels`
+// is [tiles, channels, H, W]. Of two grids as near as each other the larger is taken where the
+// picture has half its pixels; mlx-vlm takes the one whose area is nearer.
 #include <algorithm>
 #include <array>
 #include <cmath>

@@ -18,12 +18,14 @@ using Bias = nn::Linear::Bias;
 // clang-format off
 constexpr DecoderType kDecoders[] = {
     // type, qkv_bias, sliding, vocab, hidden, intermediate, layers, heads, key/value heads,
-    // positions, eps, theta, window, first window layer
+    // positions, eps, theta, window, first window layer, head_dim, qk_norm
     {"llama", false, Sliding::kNone, 32000, 4096, 11008, 32, 32, 0, 2048, 1e-6f, 1e4, 0, 0},
     {"mistral", false, Sliding::kEveryLayer, 32000, 4096, 14336, 32, 32, 8, 131072, 1e-6f, 1e4,
      4096, 0},
     {"qwen2", true, Sliding::kWhenTold, 151936, 4096, 22016, 32, 32, 32, 32768, 1e-6f, 1e4, 4096,
      28},
+    {"qwen3", false, Sliding::kWhenTold, 151936, 4096, 22016, 32, 32, 32, 32768, 1e-6f, 1e4, 4096,
+     28, 128, true},
 };
 // clang-format on
 
