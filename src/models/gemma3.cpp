@@ -9,9 +9,8 @@
 #include "base/error.h"
 #include "mlx/ops.h"
 #include "models/config.h"
-#include "models/decoder_model.h"
 #include "models/families.h"
-#include "models/vision/vit.h"
+#include "models/vit_model.h"
 
 namespace fovea::models {
 namespace {
@@ -56,12 +55,12 @@ int tokens_per_side(const Json& config, int patches) {
   return side;
 }
 
-class Gemma3 : public DecoderModel {
+class Gemma3 : public VitModel {
  public:
   explicit Gemma3(const Checkpoint& checkpoint)
-      : DecoderModel(checkpoint, gemma3_decoder_config(checkpoint)),
-        tower_(vision::read_vit_config(checkpoint.config.optional_object("vision_config"),
-                                       "siglip_vision_model")),
+      : VitModel(checkpoint, gemma3_decoder_config(checkpoint),
+                 vision::read_vit_config(checkpoint.config.optional_object("vision_config"),
+                                         "siglip_vision_model")),
         side_(tokens_per_side(checkpoint.config, patches())),
         norm_(tower_.config().hidden_size, tower_.config().layer_norm_eps, kDecoder.norm_offset),
         projection_ED_(mx::zeros({tower_.config().hidden_size, decoder_.config().hidden_size})) {}
@@ -86,22 +85,14 @@ class Gemma3 : public DecoderModel {
   }
 
   void visit(nn::Visitor& visitor) override {
-    visitor.child("vision_tower.vision_model", tower_);
+    VitModel::visit(visitor);
     visitor.parameter("multi_modal_projector.mm_input_projection_weight", projection_ED_);
     visitor.child("multi_modal_projector.mm_soft_emb_norm", norm_);
-    visitor.child("language_model", decoder_);
-  }
-
- protected:
-  WeightNames weight_names() const override {
-    return {tower_projector_decoder_path, "language_model.",
-            "vision_tower.vision_model.embeddings.patch_embedding", tower_.config().num_channels};
   }
 
  private:
   int patches() const { return tower_.config().image_size / tower_.config().patch_size; }
 
-  vision::Vit tower_;
   int side_;
   nn::RmsNorm norm_;
   mx::array projection_ED_;

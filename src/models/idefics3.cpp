@@ -75,10 +75,7 @@ class Idefics3 : public DecoderModel {
 }  // namespace
 
 text::DecoderConfig idefics3_decoder_config(const Checkpoint& checkpoint) {
-  const Json text = checkpoint.config["text_config"];
-  auto config = text::read_decoder_config(
-      text, text::decoder_type(text.get_string("model_type", "llama"), "text_config.model_type"));
-  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
+  auto config = llava_decoder_config(checkpoint);
   config.body = "";
   return config;
 }

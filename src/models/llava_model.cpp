@@ -6,7 +6,6 @@
 #include "mlx/ops.h"
 #include "models/config.h"
 #include "models/families.h"
-#include "models/names.h"
 
 namespace fovea::models {
 namespace {
@@ -60,8 +59,7 @@ text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint) {
 }
 
 LlavaModel::LlavaModel(const Checkpoint& checkpoint)
-    : DecoderModel(checkpoint, llava_decoder_config(checkpoint)),
-      tower_(tower_config(checkpoint.config)),
+    : VitModel(checkpoint, llava_decoder_config(checkpoint), tower_config(checkpoint.config)),
       layers_(feature_layers(checkpoint.config, tower_.config().num_hidden_layers)),
       projector_(projector_inputs(checkpoint.config), decoder_.config().hidden_size,
                  decoder_.config().hidden_size,
@@ -94,14 +92,8 @@ mx::array LlavaModel::project(const HostTensor& pixels) const {
 }
 
 void LlavaModel::visit(nn::Visitor& visitor) {
-  visitor.child("vision_tower.vision_model", tower_);
+  VitModel::visit(visitor);
   visitor.child("multi_modal_projector", projector_);
-  visitor.child("language_model", decoder_);
-}
-
-WeightNames LlavaModel::weight_names() const {
-  return {tower_projector_decoder_path, "language_model.",
-          "vision_tower.vision_model.embeddings.patch_embedding", tower_.config().num_channels};
 }
 
 }  // namespace fovea::models

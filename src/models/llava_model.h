@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "models/decoder_model.h"
-#include "models/vision/vit.h"
+#include "models/vit_model.h"
 
 namespace fovea::models {
 
@@ -17,7 +16,7 @@ namespace fovea::models {
 // where the config does not say.
 std::vector<int> feature_layers(const Json& config, int num_hidden_layers, int standard = -2);
 
-class LlavaModel : public DecoderModel {
+class LlavaModel : public VitModel {
  public:
   void visit(nn::Visitor& visitor) override;
 
@@ -28,10 +27,6 @@ class LlavaModel : public DecoderModel {
   mx::array project(const HostTensor& pixels) const;
   // N.
   int tokens_per_picture() const;
-
-  WeightNames weight_names() const override;
-
-  vision::Vit tower_;
 
  private:
   int projector_inputs(const Json& config) const;

@@ -4,9 +4,8 @@
 //
 // Legend: P patches of a picture, E tower width, D hidden size.
 #include "models/config.h"
-#include "models/decoder_model.h"
 #include "models/families.h"
-#include "models/vision/vit.h"
+#include "models/vit_model.h"
 
 namespace fovea::models {
 namespace {
@@ -68,12 +67,12 @@ const text::DecoderType& decoder_of(const Json& text) {
        "[config.json] expected text_config.model_type gemma or gemma2 but got '{}'", type);
 }
 
-class PaliGemma : public DecoderModel {
+class PaliGemma : public VitModel {
  public:
   explicit PaliGemma(const Checkpoint& checkpoint)
-      : DecoderModel(checkpoint, paligemma_decoder_config(checkpoint)),
-        tower_(vision::read_vit_config(checkpoint.config.optional_object("vision_config"),
-                                       "siglip_vision_model")),
+      : VitModel(checkpoint, paligemma_decoder_config(checkpoint),
+                 vision::read_vit_config(checkpoint.config.optional_object("vision_config"),
+                                         "siglip_vision_model")),
         projector_(tower_.config().hidden_size, decoder_.config().hidden_size,
                    nn::Linear::Bias::kPresent) {}
 
@@ -86,19 +85,11 @@ class PaliGemma : public DecoderModel {
   }
 
   void visit(nn::Visitor& visitor) override {
-    visitor.child("vision_tower.vision_model", tower_);
+    VitModel::visit(visitor);
     visitor.child("multi_modal_projector.linear", projector_);
-    visitor.child("language_model", decoder_);
-  }
-
- protected:
-  WeightNames weight_names() const override {
-    return {tower_projector_decoder_path, "language_model.",
-            "vision_tower.vision_model.embeddings.patch_embedding", tower_.config().num_channels};
   }
 
  private:
-  vision::Vit tower_;
   nn::Linear projector_;
 };
 

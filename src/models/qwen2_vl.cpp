@@ -5,30 +5,8 @@
 #include "models/vision/qwen2_vl_tower.h"
 
 namespace fovea::models {
-namespace {
-
-// What Hugging Face's Qwen2VLTextConfig says where config.json is silent (text/decoder.h).
-constexpr text::DecoderType kDecoder = {
-    .model_type = "qwen2_vl",
-    .qkv_bias = true,
-    .sliding = text::Sliding::kWhenTold,
-    .vocab_size = 152064,
-    .hidden_size = 8192,
-    .intermediate_size = 29568,
-    .num_hidden_layers = 80,
-    .num_attention_heads = 64,
-    .num_key_value_heads = 8,
-    .max_position_embeddings = 32768,
-    .rms_norm_eps = 1e-5f,
-    .rope_theta = 1e6,
-    .sliding_window = 4096,
-    .max_window_layers = 80,
-};
-
-}  // namespace
-
 text::DecoderConfig qwen2_vl_decoder_config(const Checkpoint& checkpoint) {
-  return qwen_vl_decoder_config(checkpoint, kDecoder);
+  return qwen_vl_decoder_config(checkpoint, kQwen2VlDecoder);
 }
 
 std::unique_ptr<Model> make_qwen2_vl(const Checkpoint& checkpoint) {

@@ -37,10 +37,9 @@ text::DecoderConfig qwen3_vl_decoder_config(const Checkpoint& checkpoint) {
 
 std::unique_ptr<Model> make_qwen3_vl(const Checkpoint& checkpoint) {
   const auto tower = vision::read_qwen3_vl_tower_config(checkpoint.config["vision_config"]);
-  auto config = qwen3_vl_decoder_config(checkpoint);
-  config.deepstack_layers = static_cast<int>(tower.deepstack_visual_indexes.size());
-  return std::make_unique<QwenVlModel>(
-      checkpoint, config, std::make_unique<vision::Qwen3VlTower>(tower), "out_hidden_size");
+  return std::make_unique<QwenVlModel>(checkpoint, qwen3_vl_decoder_config(checkpoint),
+                                       std::make_unique<vision::Qwen3VlTower>(tower),
+                                       "out_hidden_size");
 }
 
 }  // namespace fovea::models

@@ -17,6 +17,11 @@ std::string module_path(const std::string& name) {
                                {"lm_head.", "language_model.lm_head."}});
 }
 
+text::DecoderConfig with_deepstack(text::DecoderConfig config, const vision::GridTower& tower) {
+  config.deepstack_layers = tower.deepstack_layers();
+  return config;
+}
+
 }  // namespace
 
 // Some checkpoints have the settings in both places.
@@ -68,7 +73,7 @@ Positions mrope_positions(const Prompt& prompt, int merge) {
 
 QwenVlModel::QwenVlModel(const Checkpoint& checkpoint, const text::DecoderConfig& config,
                          std::unique_ptr<vision::GridTower> tower, const std::string& out_key)
-    : DecoderModel(checkpoint, config), tower_(std::move(tower)) {
+    : DecoderModel(checkpoint, with_deepstack(config, *tower)), tower_(std::move(tower)) {
   if (tower_->out_size() != config.hidden_size) {
     fail(ErrorKind::kInvalidData,
          "[config.json] expected vision_config.{} {} as the decoder's but got {}", out_key,

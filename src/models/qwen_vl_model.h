@@ -12,6 +12,25 @@
 
 namespace fovea::models {
 
+// What Hugging Face's Qwen2VLTextConfig and Qwen2_5_VLTextConfig say where config.json is silent
+// (text/decoder.h).
+inline constexpr text::DecoderType kQwen2VlDecoder = {
+    .model_type = "qwen2_vl",
+    .qkv_bias = true,
+    .sliding = text::Sliding::kWhenTold,
+    .vocab_size = 152064,
+    .hidden_size = 8192,
+    .intermediate_size = 29568,
+    .num_hidden_layers = 80,
+    .num_attention_heads = 64,
+    .num_key_value_heads = 8,
+    .max_position_embeddings = 32768,
+    .rms_norm_eps = 1e-5f,
+    .rope_theta = 1e6,
+    .sliding_window = 4096,
+    .max_window_layers = 80,
+};
+
 // The text part of config.json: in text_config, or at the root as in older checkpoints.
 Json qwen_vl_text_config(const Json& config);
 
@@ -26,7 +45,8 @@ Positions mrope_positions(const Prompt& prompt, int merge);
 
 class QwenVlModel : public DecoderModel {
  public:
-  // `out_key` of vision_config must be the decoder's width, which it names in messages.
+  // `out_key` of vision_config must be the decoder's width, which it names in messages. The decoder
+  // gets as many deepstack layers as the tower gives.
   QwenVlModel(const Checkpoint& checkpoint, const text::DecoderConfig& config,
               std::unique_ptr<vision::GridTower> tower, const std::string& out_key);
 
