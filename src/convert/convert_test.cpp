@@ -22,7 +22,9 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 const std::string kQwen = "parity/qwen2_vl/checkpoints/";
-const std::string kLlava = "parity/llava/checkpoints/";
+const std::string kQwenBf16 = "parity/number_types/checkpoints/mlx-bf16";
+// Groups of 64 fit its rows.
+const std::string kWide = "parity/mixed_bits/checkpoints/";
 
 std::map<std::string, mx::array> tensors_in(const fs::path& folder) {
   std::map<std::string, mx::array> all;
@@ -75,13 +77,13 @@ TEST_F(Convert, TypesAndLayoutAreTheReferences) {
   Options options;
   options.weights.dtype = mx::bfloat16;
   const Converted made = run(kQwen + "hf-f32", options);
-  expect_equal_to(kQwen + "mlx-bf16");
+  expect_equal_to(kQwenBf16);
   EXPECT_EQ(made.bytes_before, 2 * made.bytes_after);
   EXPECT_EQ(made.bits_per_weight(), 16);
 }
 
 TEST_F(Convert, FourBitsAreTheReferences) {
-  const Converted made = run(kQwen + "hf-f32", quantizing({quant_format("affine", 64, 4), {}}));
+  const Converted made = run(kQwen + "hf-f32", quantizing({quant_format("affine", 32, 4), {}}));
   expect_equal_to(kQwen + "mlx-4bit");
   EXPECT_GT(made.bits_per_weight(), 4.5);
   EXPECT_LT(made.bits_per_weight(), 16);
@@ -106,10 +108,10 @@ TEST_F(Convert, StacksOfExpertsAreQuantizedRowByRow) {
 }
 
 TEST_F(Convert, MixedBitsAreTheReferences) {
-  run(kLlava + "clip-llama-hf-f32", quantizing(mixed_recipe("mixed_4_8")));
-  expect_equal_to(kLlava + "clip-llama-mlx-4bit-8bit");
+  run(kWide + "hf-f16", quantizing(mixed_recipe("mixed_4_8")));
+  expect_equal_to(kWide + "mlx-4bit-8bit");
   const Json ours = open_checkpoint(out().string()).config["quantization"];
-  const Json theirs = fixture(kLlava + "clip-llama-mlx-4bit-8bit").config["quantization"];
+  const Json theirs = fixture(kWide + "mlx-4bit-8bit").config["quantization"];
   for (const auto& path : theirs.keys()) {
     if (!theirs[path].is_object()) continue;
     const int bits = ours.contains(path) ? ours[path]["bits"].as_int32() : ours["bits"].as_int32();
@@ -118,7 +120,7 @@ TEST_F(Convert, MixedBitsAreTheReferences) {
 }
 
 TEST_F(Convert, EveryFormatIsWhatMlxGives) {
-  const auto plain = tensors_in(testing::fixture_path(kQwen + "mlx-bf16"));
+  const auto plain = tensors_in(testing::fixture_path(kWide + "hf-f16"));
   std::vector<QuantFormat> formats = {quant_format("mxfp4", {}, {}), quant_format("nvfp4", {}, {}),
                                       quant_format("mxfp8", {}, {})};
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
@@ -128,10 +130,10 @@ TEST_F(Convert, EveryFormatIsWhatMlxGives) {
   for (const auto& format : formats) {
     SCOPED_TRACE(fmt::format("{} {} {}", format.mode, format.group_size, format.bits));
     fs::remove_all(out());
-    run(kQwen + "hf-f32", quantizing({format, {}}));
+    run(kWide + "hf-f16", quantizing({format, {}}));
     const auto made = tensors_in(out());
-    const auto expected =
-        mx::quantize(plain.at(path + "weight"), format.group_size, format.bits, format.mode);
+    const auto weight = mx::astype(plain.at(path + "weight"), mx::bfloat16);
+    const auto expected = mx::quantize(weight, format.group_size, format.bits, format.mode);
     expect_same_bits("weight", made.at(path + "weight"), expected[0]);
     expect_same_bits("scales", made.at(path + "scales"), expected[1]);
     ASSERT_EQ(made.contains(path + "biases"), expected.size() == 3);
@@ -153,7 +155,7 @@ TEST_F(Convert, DequantizingGivesWhatTheBitsStandFor) {
   const std::string path = "language_model.model.embed_tokens.";
   expect_same_bits(path, made.at(path + "weight"),
                    mx::dequantize(packed.at(path + "weight"), packed.at(path + "scales"),
-                                  packed.at(path + "biases"), 64, 4));
+                                  packed.at(path + "biases"), 32, 4));
   EXPECT_FALSE(made.contains(path + "scales"));
   EXPECT_FALSE(open_checkpoint(out().string()).config.contains("quantization"));
   EXPECT_FALSE(open_checkpoint(out().string()).config.contains("quantization_config"));
@@ -178,26 +180,26 @@ TEST_F(Convert, DequantizesFloatsOfFourBits) {
 TEST_F(Convert, TowersAreQuantizedWhenAsked) {
   Options options = quantizing({quant_format("affine", 32, 8), {}});
   run(kQwen + "hf-f32", options);
-  EXPECT_FALSE(tensors_in(out()).contains("vision_tower.blocks.0.attn.qkv.scales"));
+  EXPECT_FALSE(tensors_in(out()).contains("vision_tower.merger.mlp.0.scales"));
   fs::remove_all(out());
   options.weights.towers = Towers::kQuantized;
   run(kQwen + "hf-f32", options);
   const auto made = tensors_in(out());
-  EXPECT_TRUE(made.contains("vision_tower.blocks.0.attn.qkv.scales"));
+  EXPECT_TRUE(made.contains("vision_tower.merger.mlp.0.scales"));
   EXPECT_EQ(made.at("vision_tower.patch_embed.proj.weight").ndim(), 5u);
   EXPECT_NO_THROW(models::load_model(open_checkpoint(out().string())));
 }
 
 TEST_F(Convert, ShardsAndIndexHoldEveryTensorOnce) {
   Options options;
-  options.shard_bytes_max = 100'000;
+  options.shard_bytes_max = 50'000;
   const Converted made = run(kQwen + "hf-f32", options);
   EXPECT_GT(made.files, 2);
   const Json index = open_checkpoint(out().string()).read_json("model.safetensors.index.json");
   EXPECT_EQ(index["metadata"]["total_size"].as_int(), made.bytes_after);
   EXPECT_EQ(index["weight_map"].size(), tensors_in(out()).size());
   for (const auto& name : index["weight_map"].keys()) {
-    EXPECT_LE(fs::file_size(out() / index["weight_map"][name].as_string()), 100'000u + 8192u);
+    EXPECT_LE(fs::file_size(out() / index["weight_map"][name].as_string()), 50'000u + 8192u);
   }
   EXPECT_NO_THROW(models::load_model(open_checkpoint(out().string())));
 }
@@ -280,8 +282,8 @@ TEST_F(Convert, RefusesInOneSentenceAndLeavesNothing) {
   EXPECT_ERROR(run(kQwen + "mlx-4bit", affine(64)), ErrorKind::kInvalidArgument,
                "has 4 bits already; --dequantize first");
   EXPECT_ERROR(run(kQwen + "hf-f32", affine(128)), ErrorKind::kInvalidArgument,
-               "expected a divisor of the 64 inputs of 'language_model.model.embed_tokens' but got "
-               "128; 64 fits");
+               "expected a divisor of the 32 inputs of 'language_model.model.embed_tokens' but got "
+               "128; 32 fits");
   Options options;
   options.weights.dequantize = true;
   EXPECT_ERROR(run(kQwen + "hf-f32", options), ErrorKind::kInvalidArgument, "there are none");

@@ -79,7 +79,7 @@ TEST(Generate, JsonStaysOneObjectBesideVerbose) {
 TEST(Generate, VerbosePrintsWhatTheReferencePrints) {
   const Outcome outcome =
       fovea(with_model(qwen(), {"--verbose", "--max-tokens", "2", "--image", picture(),
-                                "--logit-bias", "306=-100", "--logit-bias", "304=-100"}));
+                                "--logit-bias", "282=-100", "--logit-bias", "280=-100"}));
   EXPECT_EQ(outcome.err, "");
   EXPECT_THAT(outcome.out, ::testing::StartsWith("==========\nFiles: [" + picture() +
                                                  "]\n\nPrompt: <|im_start|>system\n"));
@@ -105,10 +105,10 @@ TEST(Generate, FitsPicturesIntoABox) {
     more.insert(more.end(), {"--image", picture()});
     return answer_of(more)["images"].at(0)["used_size"]["width"].as_int();
   };
-  EXPECT_EQ(used({}), 48);
-  EXPECT_EQ(used({"--resize-shape", "20"}), 32);
-  EXPECT_EQ(used({"--resize-shape", "100"}), 48);
-  EXPECT_EQ(used({"--resize-shape", "100", "20"}), 32);
+  EXPECT_EQ(used({}), 24);
+  EXPECT_EQ(used({"--resize-shape", "20"}), 16);
+  EXPECT_EQ(used({"--resize-shape", "100"}), 24);
+  EXPECT_EQ(used({"--resize-shape", "100", "12"}), 16);
 }
 
 TEST(Generate, ChunksOfThePromptDoNotChangeTheAnswer) {
@@ -276,7 +276,7 @@ TEST(Generate, CtrlCStopsAndPrintsStatistics) {
   const auto out = (folder.path() / "out").string();
   const std::string words =
       "--prompt a --max-tokens 460 --temperature 1 --top-k 0 --top-p 1 --seed 3 --check-kernels "
-      "--logit-bias 306=-100 --logit-bias 304=-100";
+      "--logit-bias 282=-100 --logit-bias 280=-100";
   // Shells start background commands with SIGINT ignored; env puts it back.
   const std::string command = fmt::format(
       "env --default-signal=INT {0} generate --model {1} {2} >{3} 2>/dev/null & id=$!; "
@@ -294,7 +294,7 @@ TEST(Generate, AnIgnoredCtrlCStaysIgnored) {
   const auto out = (folder.path() / "out").string();
   const std::string command = command_line(
       with_model(qwen(), {"--max-tokens", "100", "--check-kernels", "--temperature", "1", "--seed",
-                          "3", "--logit-bias", "306=-100", "--logit-bias", "304=-100"}));
+                          "3", "--logit-bias", "282=-100", "--logit-bias", "280=-100"}));
   const Outcome outcome =
       shell(fmt::format("trap '' INT; {0} >{1} & id=$!; while kill -0 $id 2>/dev/null && ! [ -s "
                         "{1} ]; do sleep 0.01; "
@@ -368,7 +368,8 @@ TEST(BadInput, FlagsOutOfRange) {
   refused({"--dance"}, "[generate] expected flags that --help lists but got '--dance'");
   expect_refused({"generate"}, "--prompt or --image");
   expect_refused({"prompt"}, "[prompt] expected --messages but got none");
-  expect_refused({"dance"}, "[fovea] expected a subcommand (convert, doctor, generate, models, prompt");
+  expect_refused({"dance"},
+                 "[fovea] expected a subcommand (convert, doctor, generate, models, prompt");
   expect_refused({"dance"}, "but got 'dance'");
   expect_refused(std::vector<std::string>(), "but got none");
 }
@@ -474,7 +475,7 @@ std::string reason_of(const std::string& file) {
 TEST(BadInput, HostileWeightFiles) {
   const Json cases = testing::read_fixture("bad/cases.json")["safetensors"];
   for (size_t i = 0; i < cases.size(); ++i) {
-    ChangedCheckpoint changed("qwen2_vl/checkpoints/mlx-bf16");
+    ChangedCheckpoint changed("number_types/checkpoints/mlx-bf16");
     const std::string file = cases.at(i)["file"].as_string();
     changed.write("model.safetensors", read_file(fixture_path("bad/safetensors/" + file)));
     SCOPED_TRACE(file + ": " + cases.at(i)["why"].as_string());
@@ -486,7 +487,7 @@ TEST(BadInput, HostileWeightFiles) {
 }
 
 TEST(BadInput, WeightsThatDoNotFit) {
-  ChangedCheckpoint changed("qwen2_vl/checkpoints/mlx-bf16");
+  ChangedCheckpoint changed("number_types/checkpoints/mlx-bf16");
   const std::string config = changed.read("config.json");
   const auto with = [&](const std::string& from, const std::string& to) {
     std::string text = config;
@@ -500,15 +501,15 @@ TEST(BadInput, WeightsThatDoNotFit) {
   with("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1");
   expect_refused(with_model(changed.path(), {}),
                  "expected no tensor 'language_model.model.layers.1.");
-  with("\"intermediate_size\": 128", "\"intermediate_size\": 96");
+  with("\"intermediate_size\": 64", "\"intermediate_size\": 96");
   expect_refused(with_model(changed.path(), {}),
-                 "as floating-point [96, 64] but got bfloat16 [128, 64]");
-  with("\"num_attention_heads\": 4", "\"num_attention_heads\": 7");
+                 "as floating-point [96, 32] but got bfloat16 [64, 32]");
+  with("\"num_attention_heads\": 2", "\"num_attention_heads\": 7");
   expect_refused(with_model(changed.path(), {}), "multiple");
 }
 
 TEST(BadInput, ConfigValuesOfAnotherType) {
-  ChangedCheckpoint changed("qwen2_vl/checkpoints/mlx-bf16");
+  ChangedCheckpoint changed("number_types/checkpoints/mlx-bf16");
   const std::string config = changed.read("config.json");
   const auto begin = config.find('{') + 1;
   for (const std::string key : {"rope_parameters", "quantization"}) {
@@ -521,7 +522,7 @@ TEST(BadInput, ConfigValuesOfAnotherType) {
 }
 
 TEST(BadInput, WeightsThatAreALinkToThemselves) {
-  ChangedCheckpoint changed("qwen2_vl/checkpoints/mlx-bf16");
+  ChangedCheckpoint changed("number_types/checkpoints/mlx-bf16");
   const auto weights = std::filesystem::path(changed.path()) / "model.safetensors";
   std::filesystem::remove(weights);
   std::filesystem::create_symlink("model.safetensors", weights);
@@ -529,7 +530,7 @@ TEST(BadInput, WeightsThatAreALinkToThemselves) {
 }
 
 TEST(BadInput, SizesOfTheVisionTower) {
-  ChangedCheckpoint changed("qwen2_vl/checkpoints/mlx-bf16");
+  ChangedCheckpoint changed("number_types/checkpoints/mlx-bf16");
   const std::string config = changed.read("config.json");
   const std::string begin = "\"vision_config\": {";
   const auto at = config.find(begin);
@@ -567,7 +568,7 @@ TEST(Prompt, PrintsExactlyWhatTheTemplateGives) {
   const testing::TemporaryFolder folder;
   const auto file = folder.write("m.json", R"({"messages": [{"role": "user", "content": "Hi"}]})");
   const auto expected =
-      "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+      "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
       "<|im_start|>assistant\n";
   EXPECT_EQ(fovea({"prompt", "--messages", file.string(), "--model", qwen()}).out, expected);
   const auto own = folder.write("t.jinja", "{{ messages[0].content }} {{ colour }}");

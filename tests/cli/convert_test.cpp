@@ -60,7 +60,7 @@ TEST_F(ConvertCommand, RefusesInOneSentence) {
   expect_refused({"convert", tiny(), to, "--q-recipe", "mixed_3_6", "--q-bits", "8"},
                  "[--q-recipe] expected no");
   expect_refused({"convert", tiny(), to, "--quantize", "--dequantize"}, "[--dequantize] expected");
-  expect_refused({"convert", qwen(), to, "--q-group-size", "128"}, "but got 128; 64 fits");
+  expect_refused({"convert", qwen(), to, "--q-group-size", "128"}, "but got 128; 32 fits");
   expect_refused({"convert", tiny(), folder_.path().string()}, "exists");
   EXPECT_TRUE(fs::is_empty(folder_.path()));
 }

@@ -50,10 +50,10 @@ TEST(Estimate, PartsAddUp) {
   EXPECT_LT(of("weights"), static_cast<int64_t>(file));
 }
 
-// Two layers with two heads of 16 keys and values in bfloat16, with room for the prompt and up to
+// Two layers with a head of 16 keys and values in bfloat16, with room for the prompt and up to
 // 256 rows of the answer, at least 256 in all, and for more by stretches of 256.
 TEST(Estimate, KeysAndValuesFollowTheContext) {
-  constexpr int64_t kRow = 2 * 2 * 2 * 16 * 2;
+  constexpr int64_t kRow = 2 * 2 * 16 * 2;
   const auto rows = [&](const char* tokens) {
     return estimate({"--max-tokens", tokens})["cache"].as_int() / kRow;
   };
@@ -87,9 +87,9 @@ int64_t bytes_of(const std::filesystem::path& file, const std::string& prefix) {
 // Of a table that is no head, only the prompt's rows are read.
 TEST(Estimate, CountsTheTableOfAModelWithoutAHead) {
   const auto weights = [](const std::string& name) {
-    const auto folder = testing::fixture_path("parity/qwen2_vl/checkpoints/" + name);
-    const Outcome told = testing::fovea({"generate", "--model", folder.string(), "--prompt", "Hi",
-                                         "--json", "--estimate"});
+    const auto folder = testing::fixture_path("parity/number_types/checkpoints/" + name);
+    const Outcome told = testing::fovea(
+        {"generate", "--model", folder.string(), "--prompt", "Hi", "--json", "--estimate"});
     EXPECT_EQ(told.code, 0) << told.err;
     const auto file = folder / "model.safetensors";
     const int64_t decoder = bytes_of(file, "language_model.");

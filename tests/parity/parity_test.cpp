@@ -246,7 +246,7 @@ TEST(ParityLayouts, HuggingFaceAndMlxWeightsAnswerAlike) {
   const auto folder = testing::fixture_path("parity/qwen2_vl");
   Case c{"", folder / "cases/one_picture", folder / "checkpoints/hf-f32"};
   const Answer pytorch = run_case(c, 2048);
-  c.checkpoint = folder / "checkpoints/mlx-bf16";
+  c.checkpoint = testing::fixture_path("parity/number_types/checkpoints/mlx-bf16");
   const Answer mlx = run_case(c, 2048);
   EXPECT_EQ(floats_of(pytorch.stages.at("logits")), floats_of(mlx.stages.at("logits")));
 }

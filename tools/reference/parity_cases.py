@@ -1,6 +1,7 @@
 """Runs the reference on a checkpoint and a request, and writes down each stage of its way."""
 
 import json
+import shutil
 from pathlib import Path
 
 import mlx.core as mx
@@ -16,6 +17,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 import case_files
 from case_files import GREEDY_TOKENS, test_picture, two_turns, user  # noqa: F401
+from tiny_checkpoint import write_hugging_face, write_mlx
 
 EMBEDDING_FIELDS = (
     "position_ids",
@@ -112,8 +114,7 @@ class Reference:
             found[f"hidden.{index}"] = value[0]
         return {name: plain(value) for name, value in found.items()}
 
-    def greedy(self, ids, pixels, mask, extra, chunk):
-        """Greedy tokens, and the narrowest win in standard deviations of the logits."""
+    def greedy(self, ids, pixels, mask, extra, chunk, least=0):
         tokens, margins = [], []
         for token, logprobs in generate_step(
             ids,
@@ -128,6 +129,8 @@ class Reference:
             tokens.append(int(token))
             values = np.sort(plain(logprobs))
             margins.append(float((values[-1] - values[-2]) / values.std()))
+            if margins[-1] < least:
+                break
         return tokens, min(margins)
 
     def greedy_tokens(self, prompt, paths, inputs):
@@ -171,15 +174,34 @@ def plain(value):
     return np.array(value.astype(mx.int32))
 
 
-def write_case(folder, checkpoint, name, ask, pictures, seed, brief=False, enough=np.inf):
+def write_case(folder, checkpoint, name, ask, pictures, seed, brief=False):
     """A case of a checkpoint in folder/checkpoints, answered by mlx-vlm."""
     source = folder / "checkpoints" / checkpoint
     references = [Reference(source)]
     if references[0].dtype != "float32":
         references.append(Reference(source).as_float32())
-    case_files.write_case(
-        folder, checkpoint, name, ask, pictures, seed, references, brief, enough
-    )
+    case_files.write_case(folder, checkpoint, name, ask, pictures, seed, references, brief)
+
+
+def write_cases(folder, cases, seed):
+    """Hidden states are kept in the first case of each checkpoint."""
+    seen = set()
+    for name, (checkpoint, ask, pictures) in cases.items():
+        write_case(folder, checkpoint, name, ask, pictures, seed, brief=checkpoint in seen)
+        seen.add(checkpoint)
+
+
+def write_family(folder, config, files, to_hf_name, cases, seed, released=None):
+    """hf-f32, the same in 4 bits, and the cases."""
+    shutil.rmtree(folder, ignore_errors=True)
+    source = folder / "checkpoints" / "hf-f32"
+    write_hugging_face(source, config, files, to_hf_name, seed, released=released)
+    write_mlx_4bit(source, folder / "checkpoints" / "mlx-4bit")
+    write_cases(folder, cases, seed)
+
+
+def write_mlx_4bit(source, folder):
+    write_mlx(source, folder, dtype="bfloat16", quantize=True, q_group_size=32, q_bits=4)
 
 
 def connector_of(model):

@@ -3,7 +3,6 @@ them, and scales features by a width that config.json need not have."""
 
 import functools
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,18 +10,10 @@ import numpy as np
 import torch
 from transformers import Gemma3ForConditionalGeneration, Gemma3Processor
 
-import torch_cases
-from case_files import test_picture, two_turns, user
+from case_files import TWO, Case, usual_cases
+from sidecars import HALF, LLAMA_TOKENS, picture_settings, small, small_tower, tokenizer_files
 from tiny_tokenizers import sentencepiece_bpe
-from torch_cases import (
-    TorchReference,
-    built,
-    quiet,
-    random_values,
-    write_case,
-    write_hugging_face,
-    write_mlx_4bit,
-)
+from torch_cases import Checkpoint, TorchReference, built, random_values, write_family
 
 SEED = 7
 SPECIAL = ["<pad>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>"]
@@ -31,7 +22,7 @@ TEMPLATE = (Path(__file__).parent / "templates" / "gemma_3.jinja").read_text()
 
 
 def configured():
-    tokenizer = sentencepiece_bpe(368, specials=SPECIAL)
+    tokenizer = sentencepiece_bpe(350, specials=SPECIAL)
     number = tokenizer.token_to_id
     config = {
         "architectures": ["Gemma3ForConditionalGeneration"],
@@ -42,73 +33,50 @@ def configured():
         "image_token_index": number("<image_soft_token>"),
         "initializer_range": 0.02,
         "mm_tokens_per_image": 4,
-        "text_config": {
-            "model_type": "gemma3_text",
-            "head_dim": 16,
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_attention_heads": 4,
-            "num_hidden_layers": 2,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 512,
-            "query_pre_attn_scalar": 20,
-            "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
-            "sliding_window": 24,
-            "sliding_window_pattern": 2,
-            "vocab_size": 384,
-        },
-        "vision_config": {
-            "model_type": "siglip_vision_model",
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_attention_heads": 2,
-            "num_hidden_layers": 2,
-            "image_size": 16,
-            "patch_size": 4,
-            "vision_use_head": False,
-        },
+        "text_config": small(
+            "gemma3_text",
+            head_dim=16,
+            hidden_size=64,
+            query_pre_attn_scalar=20,
+            rope_scaling={"factor": 8.0, "rope_type": "linear"},
+            sliding_window=24,
+            sliding_window_pattern=2,
+            vocab_size=352,
+        ),
+        "vision_config": small_tower("siglip_vision_model", vision_use_head=False),
     }
-    tokens = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    sidecars = {
+    return config, {
         "generation_config.json": {
             "bos_token_id": 1,
             "eos_token_id": [2, number("<end_of_turn>")],
             "pad_token_id": number("<pad>"),
         },
-        "preprocessor_config.json": {
-            "do_convert_rgb": None,
-            "do_normalize": True,
-            "do_pan_and_scan": None,
-            "do_rescale": True,
-            "do_resize": True,
-            "image_mean": [0.5, 0.5, 0.5],
-            "image_processor_type": "Gemma3ImageProcessor",
-            "image_seq_length": 4,
-            "image_std": [0.5, 0.5, 0.5],
-            "pan_and_scan_max_num_crops": None,
-            "pan_and_scan_min_crop_size": None,
-            "pan_and_scan_min_ratio_to_activate": None,
-            "processor_class": "Gemma3Processor",
-            "resample": 2,
-            "rescale_factor": 0.00392156862745098,
-            "size": {"height": 16, "width": 16},
-        },
+        "preprocessor_config.json": picture_settings(
+            "Gemma3ImageProcessor",
+            "Gemma3Processor",
+            HALF,
+            HALF,
+            do_convert_rgb=None,
+            do_pan_and_scan=None,
+            image_seq_length=4,
+            pan_and_scan_max_num_crops=None,
+            pan_and_scan_min_crop_size=None,
+            pan_and_scan_min_ratio_to_activate=None,
+            resample=2,
+            size={"height": 8, "width": 8},
+        ),
         "processor_config.json": {"image_seq_length": 4, "processor_class": "Gemma3Processor"},
-        "special_tokens_map.json": tokens,
-        "tokenizer.json": json.loads(tokenizer.to_str()),
-        "tokenizer_config.json": {
-            **tokens,
-            "clean_up_tokenization_spaces": False,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "extra_special_tokens": {
+        **tokenizer_files(
+            tokenizer,
+            LLAMA_TOKENS,
+            TEMPLATE,
+            extra_special_tokens={
                 "boi_token": "<start_of_image>",
                 "eoi_token": "<end_of_image>",
                 "image_token": "<image_soft_token>",
             },
-            "chat_template": TEMPLATE,
-        },
+        ),
     }
-    return config, sidecars
 
 
 def panned(sidecars):
@@ -138,17 +106,18 @@ def released_name(name):
 
 def around_zero(name, shape, seed):
     """Gemma's norms add 1 to their weights; those of the tower do not. So that no token wins whatever
-    the layers say, embeddings are of one length, what attention gives, which is much the same for all
-    tokens, is small, and what MLPs give goes its own way in every value."""
+    the layers say, embeddings are of similar length, what attention gives, which is much the same
+    for all tokens, is small, and what MLPs give goes its own way in every value."""
     values = random_values(name, shape, seed)
     if "vision" in name:
         return values
     if "embed_tokens" in name:
-        return values / np.linalg.norm(values, axis=1, keepdims=True) / 4
+        lengths = np.exp(0.4 * np.random.default_rng(seed).standard_normal((shape[0], 1)))
+        return values / np.linalg.norm(values, axis=1, keepdims=True) * lengths / 4
     if "post_attention_layernorm" in name:
-        return values - 1.7
+        return values - 1.4
     if "post_feedforward_layernorm" in name:
-        return 8 * (values - 1)
+        return 32 * (values - 1)
     return values - 1 if "norm" in name and name.endswith("weight") else values
 
 
@@ -173,36 +142,17 @@ class Gemma3(TorchReference):
         return answer.pooler_output.reshape(-1, self.model.config.text_config.hidden_size)
 
 
-def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
-    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
-    return {
-        "one_picture": ("hf-bf16", user, one),
-        "two_pictures": ("hf-bf16", user, two),
-        "tiny_picture": ("hf-bf16", user, {"picture.png": test_picture(1, 1, 4)}),
-        "tall_picture": ("hf-bf16", user, {"picture.png": test_picture(31, 150, 6)}),
-        "text_only": ("hf-bf16", user, {}),
-        "two_turns": ("hf-bf16", two_turns, one),
-        "two_pictures_in_pieces_4bit": ("mlx-4bit", user, two),
-    }
-
-
 def main(root):
-    quiet()
-    torch_cases.random_values = around_zero
-    folder = Path(root) / "parity" / "gemma3"
-    shutil.rmtree(folder, ignore_errors=True)
-    checkpoints = folder / "checkpoints"
     config, sidecars = configured()
-    model = built(config, Gemma3ForConditionalGeneration)
-    write_hugging_face(checkpoints / "hf-bf16", config, sidecars, model, released_name, SEED)
-    for name, (checkpoint, ask, pictures) in cases().items():
-        if checkpoint == "mlx-4bit":  # last: the model takes the rounded values
-            folder_4bit = checkpoints / checkpoint
-            write_mlx_4bit(folder_4bit, config, panned(sidecars), model, released_name)
-        reference = Gemma3(checkpoints / checkpoint, model)
-        write_case(folder, checkpoint, name, ask, pictures, SEED, reference)
+    build = functools.partial(built, model_class=Gemma3ForConditionalGeneration)
+    checkpoints = {
+        "hf-bf16": Checkpoint(config, sidecars, released_name, build, values=around_zero),
+        "mlx-4bit": Checkpoint(config, panned(sidecars), released_name, group=64),
+    }
+    cases = usual_cases("hf-bf16", tall=(16, 75))
+    del cases["wide_picture"]
+    cases["two_pictures_in_pieces_4bit"] = Case("mlx-4bit", pictures=TWO)
+    write_family(Path(root) / "parity" / "gemma3", checkpoints, cases, SEED, Gemma3)
 
 
 if __name__ == "__main__":

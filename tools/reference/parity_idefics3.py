@@ -1,17 +1,19 @@
 """tests/fixtures/parity/idefics3: Idefics3 and SmolVLM, which differ in their names alone."""
 
-import json
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-from parity_cases import test_picture, two_turns, user, write_case
-from tiny_checkpoint import write_hugging_face, write_mlx
+from case_files import TWO, Case, usual_cases
+from parity_cases import write_cases, write_mlx_4bit
+from sidecars import HALF, picture_settings, small, small_tower, tokenizer_files
+from tiny_checkpoint import write_hugging_face
 from tiny_tokenizers import byte_level_bpe
 
-SEED = 47
-VOCABULARY = 304
-TILE = 16
+SEED = 48
+VOCABULARY = 296
+TILE = 8
 TOKENS = 4  # of a tile: 4 x 4 patches, 2 x 2 of them together
 
 SPECIAL = [
@@ -35,6 +37,29 @@ def sidecars(tokenizer, family):
         "pad_token": "<|im_start|>",
         "unk_token": "<|endoftext|>",
     }
+    ids = {
+        "bos_token_id": number("<|im_start|>"),
+        "eos_token_id": number("<end_of_utterance>"),
+        "pad_token_id": number("<|im_start|>"),
+    }
+    vision = small_tower(
+        {"idefics3": "idefics3", "smolvlm": "smolvlm_vision"}[family],
+        image_size=TILE,
+        patch_size=TILE // 4,
+        layer_norm_eps=1e-05,  # mlx-vlm's last norm takes that whatever the config says
+        max_image_size={"longest_edge": TILE},
+        size={"longest_edge": 3 * TILE},
+    )
+    text = small(
+        "llama",
+        **ids,
+        head_dim=16,
+        rms_norm_eps=1e-05,
+        rope_interleaved=False,
+        rope_scaling=None,
+        rope_theta=100000,
+        vocab_size=VOCABULARY,
+    )
     config = {
         "architectures": [f"{processor}ForConditionalGeneration"],
         "model_type": family,
@@ -44,74 +69,28 @@ def sidecars(tokenizer, family):
         "tie_word_embeddings": False,
         "torch_dtype": "float32",
         "use_cache": True,
-        "text_config": {
-            "model_type": "llama",
-            "bos_token_id": number("<|im_start|>"),
-            "eos_token_id": number("<end_of_utterance>"),
-            "pad_token_id": number("<|im_start|>"),
-            "head_dim": 16,
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "max_position_embeddings": 512,
-            "num_attention_heads": 4,
-            "num_hidden_layers": 2,
-            "num_key_value_heads": 1,
-            "rms_norm_eps": 1e-05,
-            "rope_interleaved": False,
-            "rope_scaling": None,
-            "rope_theta": 100000,
-            "vocab_size": VOCABULARY,
-        },
-        "vision_config": {
-            "model_type": {"idefics3": "idefics3", "smolvlm": "smolvlm_vision"}[family],
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_attention_heads": 2,
-            "num_hidden_layers": 2,
-            "image_size": TILE,
-            "patch_size": TILE // 4,
-            # mlx-vlm's last norm takes 1e-5 whatever the config says.
-            "layer_norm_eps": 1e-05,
-            "max_image_size": {"longest_edge": TILE},
-            "size": {"longest_edge": 3 * TILE},
-        },
+        "text_config": text,
+        "vision_config": vision,
         "vocab_size": VOCABULARY,
     }
     return config, {
-        "generation_config.json": {
-            "bos_token_id": number("<|im_start|>"),
-            "eos_token_id": number("<end_of_utterance>"),
-            "pad_token_id": number("<|im_start|>"),
-        },
-        "preprocessor_config.json": {
-            "do_convert_rgb": True,
-            "do_image_splitting": True,
-            "do_normalize": True,
-            "do_pad": True,
-            "do_rescale": True,
-            "do_resize": True,
-            "image_mean": [0.5, 0.5, 0.5],
-            "image_processor_type": f"{processor}ImageProcessor",
-            "image_std": [0.5, 0.5, 0.5],
-            "max_image_size": {"longest_edge": TILE},
-            "processor_class": f"{processor}Processor",
-            "resample": 1,
-            "rescale_factor": 0.00392156862745098,
-            "size": {"longest_edge": 3 * TILE},
-        },
+        "generation_config.json": ids,
+        "preprocessor_config.json": picture_settings(
+            f"{processor}ImageProcessor",
+            f"{processor}Processor",
+            HALF,
+            HALF,
+            do_image_splitting=True,
+            do_pad=True,
+            max_image_size={"longest_edge": TILE},
+            resample=1,
+            size={"longest_edge": 3 * TILE},
+        ),
         "processor_config.json": {
             "image_seq_len": TOKENS,
             "processor_class": f"{processor}Processor",
         },
-        "special_tokens_map.json": tokens,
-        "tokenizer.json": json.loads(tokenizer.to_str()),
-        "tokenizer_config.json": {
-            **tokens,
-            "clean_up_tokenization_spaces": False,
-            "model_max_length": 512,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "chat_template": TEMPLATE,
-        },
+        **tokenizer_files(tokenizer, tokens, TEMPLATE),
     }
 
 
@@ -129,45 +108,19 @@ def whole(files):
     return {**files, "preprocessor_config.json": settings}
 
 
-def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
-    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
-    return {
-        "one_picture": ("hf-f32", user, one),
-        "two_pictures": ("hf-f32", user, two),
-        "tiny_picture": ("hf-f32", user, {"picture.png": test_picture(1, 1, 4)}),
-        "wide_picture": ("hf-f32", user, {"picture.png": test_picture(190, 9, 5)}),
-        "tall_picture": ("hf-f32", user, {"picture.png": test_picture(7, 150, 6)}),
-        "text_only": ("hf-f32", user, {}),
-        "two_turns": ("hf-f32", two_turns, one),
-        "smolvlm_whole_pictures_4bit": ("smolvlm-mlx-4bit", user, two),
-    }
-
-
 def main(root):
     folder = Path(root) / "parity" / "idefics3"
     shutil.rmtree(folder, ignore_errors=True)
     checkpoints = folder / "checkpoints"
-    scratch = checkpoints / "scratch"
-    tokenizer = byte_level_bpe(VOCABULARY - 8, SPECIAL)
+    tokenizer = byte_level_bpe(VOCABULARY, SPECIAL)
     config, files = sidecars(tokenizer, "idefics3")
     write_hugging_face(checkpoints / "hf-f32", config, files, to_hf_name, SEED)
     config, files = sidecars(tokenizer, "smolvlm")
-    write_hugging_face(scratch, config, whole(files), to_hf_name, SEED)
-    write_mlx(
-        scratch,
-        checkpoints / "smolvlm-mlx-4bit",
-        dtype="bfloat16",
-        quantize=True,
-        q_group_size=64,
-        q_bits=4,
-    )
-    shutil.rmtree(scratch)
-    full = ("one_picture", "smolvlm_whole_pictures_4bit")
-    for name, (checkpoint, ask, pictures) in cases().items():
-        brief = name not in full
-        write_case(folder, checkpoint, name, ask, pictures, SEED, brief, enough=0.2)
+    with tempfile.TemporaryDirectory() as scratch:
+        write_hugging_face(Path(scratch) / "hf", config, whole(files), to_hf_name, SEED)
+        write_mlx_4bit(Path(scratch) / "hf", checkpoints / "smolvlm-mlx-4bit")
+    smolvlm = {"smolvlm_whole_pictures_4bit": Case("smolvlm-mlx-4bit", pictures=TWO)}
+    write_cases(folder, {**usual_cases("hf-f32"), **smolvlm}, SEED)
 
 
 if __name__ == "__main__":

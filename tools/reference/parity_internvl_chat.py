@@ -1,30 +1,25 @@
-"""tests/fixtures/parity/internvl_chat: InternViT and qwen2 by Hugging Face's InternVL, under the names
-and with the picture rules of the checkpoints' own code. mlx-vlm takes another GELU in the tower,
+"""tests/fixtures/parity/internvl_chat: InternViT and qwen2, qwen3 or llama by Hugging Face's
+InternVL, under the names and with the picture rules of the checkpoints' own code. mlx-vlm takes another GELU in the tower,
 breaks ties between grids of tiles otherwise, and leaves the checkpoint's chat template out."""
 
+import functools
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, InternVLConfig, InternVLForConditionalGeneration
-from transformers import InternVLVisionConfig, Qwen2Config
+from transformers import AutoConfig, AutoTokenizer, InternVLConfig
+from transformers import InternVLForConditionalGeneration, InternVLVisionConfig
 
-from case_files import test_picture, user
-from tiny_tokenizers import byte_level_bpe
-from torch_cases import (
-    TorchReference,
-    quiet,
-    write_case,
-    write_hugging_face,
-    write_mlx_4bit,
-)
+from case_files import ONE, TWO, Case, picture_of, usual_cases
+from sidecars import LLAMA_TOKENS, QWEN_TOKENS, small, small_tower, tokenizer_files
+from tiny_tokenizers import byte_level_bpe, sentencepiece_bpe
+from torch_cases import Checkpoint, TorchReference, write_family
 
 SEED = 4
-TILE, PATCH, MOST = 16, 4, 6
+TILE, PATCH, MOST = 8, 2, 4
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>"]
 TEMPLATE = (
@@ -34,34 +29,82 @@ TEMPLATE = (
 )
 
 
-def configured(norm_type, qk_normalization):
-    tokenizer = byte_level_bpe(300, SPECIALS)
-    ids = {text: tokenizer.token_to_id(text) for text in SPECIALS}
+def qwen2():
+    text = small(
+        "qwen2",
+        intermediate_size=32,
+        architectures=["Qwen2ForCausalLM"],
+        max_window_layers=2,
+        rms_norm_eps=1e-06,
+        rope_scaling={"factor": 2.0, "rope_type": "dynamic", "type": "dynamic"},
+        rope_theta=1000000.0,
+        sliding_window=None,
+        tie_word_embeddings=False,
+        use_sliding_window=False,
+        vocab_size=288,
+    )
+    return text, byte_level_bpe(288, SPECIALS)
+
+
+def qwen3():
+    """As InternVL3.5 has it: heads wider than the hidden size has room for."""
+    text = small(
+        "qwen3",
+        intermediate_size=32,
+        architectures=["Qwen3ForCausalLM"],
+        attention_bias=False,
+        head_dim=24,
+        max_window_layers=2,
+        rms_norm_eps=1e-06,
+        rope_scaling=None,
+        rope_theta=1000000,
+        sliding_window=None,
+        tie_word_embeddings=False,
+        use_sliding_window=False,
+        vocab_size=288,
+    )
+    return text, byte_level_bpe(288, SPECIALS)
+
+
+def llama():
+    """As InternVL2-Llama3-76B has it, but for the kind of tokenizer."""
+    text = small(
+        "llama",
+        intermediate_size=32,
+        architectures=["LlamaForCausalLM"],
+        attention_bias=False,
+        mlp_bias=False,
+        rms_norm_eps=1e-05,
+        rope_scaling={"factor": 2.0, "type": "dynamic"},
+        rope_theta=500000.0,
+        tie_word_embeddings=False,
+        vocab_size=352,
+    )
+    tokens = ["<pad>", "<|im_start|>", "<|im_end|>", *SPECIALS[3:]]
+    return text, sentencepiece_bpe(346, specials=tokens)
+
+
+def configured(decoder, big_tower=False):
+    """The big tower, InternViT-6B, has RMS norms, also over queries and keys."""
+    text, tokenizer = decoder()
+    tokens = {**LLAMA_TOKENS, "eos_token": "<|im_end|>"} if decoder is llama else QWEN_TOKENS
+    ends = [tokenizer.token_to_id(tokens[part]) for part in ("eos_token", "pad_token")]
+    vision = small_tower(
+        "intern_vit_6b",
+        architectures=["InternVisionModel"],
+        hidden_act="gelu",
+        layer_norm_eps=1e-06,
+        norm_type="rms_norm" if big_tower else "layer_norm",
+        num_channels=3,
+        qk_normalization=big_tower,
+        qkv_bias=not big_tower,
+    )
     config = {
         "architectures": ["InternVLChatModel"],
         "downsample_ratio": 0.5,
         "dynamic_image_size": True,
         "force_image_size": TILE,
-        "llm_config": {
-            "architectures": ["Qwen2ForCausalLM"],
-            "model_type": "qwen2",
-            "bos_token_id": ids["<|endoftext|>"],
-            "eos_token_id": ids["<|im_end|>"],
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "max_position_embeddings": 512,
-            "max_window_layers": 2,
-            "num_attention_heads": 4,
-            "num_hidden_layers": 2,
-            "num_key_value_heads": 2,
-            "rms_norm_eps": 1e-06,
-            "rope_scaling": {"factor": 2.0, "rope_type": "dynamic", "type": "dynamic"},
-            "rope_theta": 1000000.0,
-            "sliding_window": None,
-            "tie_word_embeddings": False,
-            "use_sliding_window": False,
-            "vocab_size": 304,
-        },
+        "llm_config": {**text, "eos_token_id": ends[0]},
         "max_dynamic_patch": MOST,
         "min_dynamic_patch": 1,
         "model_type": "internvl_chat",
@@ -69,26 +112,10 @@ def configured(norm_type, qk_normalization):
         "select_layer": -1,
         "template": "internvl2_5",
         "use_thumbnail": True,
-        "vision_config": {
-            "architectures": ["InternVisionModel"],
-            "model_type": "intern_vit_6b",
-            "hidden_act": "gelu",
-            "hidden_size": 32,
-            "image_size": TILE,
-            "intermediate_size": 48,
-            "layer_norm_eps": 1e-06,
-            "norm_type": norm_type,
-            "num_attention_heads": 2,
-            "num_channels": 3,
-            "num_hidden_layers": 2,
-            "patch_size": PATCH,
-            "qk_normalization": qk_normalization,
-            "qkv_bias": not qk_normalization,
-        },
+        "vision_config": vision,
     }
-    tokens = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-    sidecars = {
-        "generation_config.json": {"eos_token_id": [ids["<|im_end|>"], ids["<|endoftext|>"]]},
+    return config, {
+        "generation_config.json": {"eos_token_id": ends},
         "preprocessor_config.json": {
             "crop_size": TILE,
             "do_center_crop": True,
@@ -100,21 +127,14 @@ def configured(norm_type, qk_normalization):
             "resample": 3,
             "size": TILE,
         },
-        "special_tokens_map.json": tokens,
-        "tokenizer.json": json.loads(tokenizer.to_str()),
-        "tokenizer_config.json": {
-            **tokens,
-            "clean_up_tokenization_spaces": False,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "chat_template": TEMPLATE,
-        },
+        **tokenizer_files(tokenizer, tokens, TEMPLATE),
     }
-    return config, sidecars
 
 
 def native(config, image_token):
     """The same model in the words of transformers."""
     vision, text = dict(config["vision_config"]), dict(config["llm_config"])
+    kind = text["model_type"]
     for key in ("architectures", "model_type"):
         del vision[key], text[key]
     vision["attention_bias"] = vision.pop("qkv_bias")
@@ -123,7 +143,7 @@ def native(config, image_token):
     del text["rope_scaling"]  # dynamic: nothing within max_position_embeddings
     made = InternVLConfig(
         vision_config=InternVLVisionConfig(**vision),
-        text_config=Qwen2Config(**text),
+        text_config=AutoConfig.for_model(kind, **text),
         image_token_id=image_token,
         downsample_ratio=config["downsample_ratio"],
         tie_word_embeddings=False,
@@ -241,48 +261,30 @@ class InternVl(TorchReference):
         return answer.pooler_output.reshape(-1, answer.pooler_output.shape[-1])
 
 
-def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
-    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
-    return {
-        "one_picture": ("hf-bf16", user, one),
-        "two_pictures": ("hf-bf16", user, two),
-        "tiny_picture": ("hf-bf16", user, {"picture.png": test_picture(1, 1, 4)}),
-        "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 9, 5)}),
-        "tall_picture": ("hf-bf16", user, {"picture.png": test_picture(7, 150, 6)}),
-        # As near to 1:1 as to 1:2.
-        "between_grids": ("hf-bf16", user, {"picture.png": test_picture(30, 40, 7)}),
-        "text_only": ("hf-bf16", user, {}),
-        "two_pictures_4bit": ("mlx-4bit", user, two),
-        "one_picture_rms": ("hf-rms", user, one),
-    }
+def checkpoint(decoder, big_tower=False, quantized=False):
+    config, sidecars = configured(decoder, big_tower)
+    tokens = sidecars["tokenizer.json"]["added_tokens"]
+    image = next(token["id"] for token in tokens if token["content"] == "<IMG_CONTEXT>")
+    model = None if quantized else functools.partial(native, image_token=image)
+    return Checkpoint(config, sidecars, released_name, model, arranged=arranged)
 
 
 def main(root):
-    quiet()
-    folder = Path(root) / "parity" / "internvl_chat"
-    shutil.rmtree(folder, ignore_errors=True)
-    checkpoints = folder / "checkpoints"
-    model = None
-    for name, (checkpoint, ask, pictures) in cases().items():
-        rms = checkpoint == "hf-rms"  # as InternViT-6B has it
-        config, sidecars = configured("rms_norm" if rms else "layer_norm", rms)
-        names = {"released_name": released_name, "seed": SEED, "arranged": arranged}
-        if checkpoint == "mlx-4bit":  # the model takes the rounded values
-            write_mlx_4bit(
-                checkpoints / checkpoint, config, sidecars, model, released_name, arranged
-            )
-        elif not (checkpoints / checkpoint).exists():
-            model = native(config, image_token(sidecars))
-            write_hugging_face(checkpoints / checkpoint, config, sidecars, model, **names)
-        reference = InternVl(checkpoints / checkpoint, model)
-        write_case(folder, checkpoint, name, ask, pictures, SEED, reference)
-
-
-def image_token(sidecars):
-    tokens = sidecars["tokenizer.json"]["added_tokens"]
-    return next(token["id"] for token in tokens if token["content"] == "<IMG_CONTEXT>")
+    checkpoints = {
+        "hf-bf16": checkpoint(qwen2),
+        "mlx-4bit": checkpoint(qwen2, quantized=True),
+        "qwen3-rms": checkpoint(qwen3, big_tower=True),
+        "llama-bf16": checkpoint(llama),
+    }
+    cases = {
+        **usual_cases("hf-bf16", turns=False),
+        # As near to 1:1 as to 1:2.
+        "between_grids": Case("hf-bf16", pictures=picture_of(15, 20)),
+        "two_pictures_4bit": Case("mlx-4bit", pictures=TWO),
+        "one_picture_qwen3_rms": Case("qwen3-rms", pictures=ONE),
+        "two_pictures_llama": Case("llama-bf16", pictures=TWO),
+    }
+    write_family(Path(root) / "parity" / "internvl_chat", checkpoints, cases, SEED, InternVl)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""tests/fixtures/parity/llava: CLIP tower and llama decoder; SigLIP tower and qwen2 decoder."""
+"""tests/fixtures/parity/llava: CLIP tower and llama decoder; SigLIP tower and qwen2 decoder. And
+mixed_bits: a wider CLIP and llama, since mlx-vlm's mixed recipes know groups of 64 alone."""
 
-import json
 import shutil
 import sys
 import tempfile
@@ -8,11 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from parity_cases import test_picture, two_turns, user, write_case
+from case_files import ONE, Case, usual_cases
+from parity_cases import write_cases
+from sidecars import (
+    CLIP_MEAN,
+    CLIP_STD,
+    HALF,
+    LLAMA_TOKENS,
+    QWEN_TOKENS,
+    picture_settings,
+    small,
+    small_tower,
+    tokenizer_files,
+)
 from tiny_checkpoint import write_hugging_face, write_mlx
 from tiny_tokenizers import byte_level_bpe, sentencepiece_bpe
 
-SEED = 31
+SEED = 32
 
 CLIP_TEMPLATE = (
     "{% for message in messages %}"
@@ -35,8 +47,25 @@ SIGLIP_TEMPLATE = (
 )
 
 
-def sidecars(tokenizer, config, image_processor, processor, tokens, template):
-    """The small files beside the weights."""
+def configured(tokenizer, text, vision, layer, strategy, tied):
+    return {
+        "architectures": ["LlavaForConditionalGeneration"],
+        "ignore_index": -100,
+        "image_token_index": tokenizer.token_to_id("<image>"),
+        "model_type": "llava",
+        "projector_hidden_act": "gelu",
+        "text_config": {**text, "torch_dtype": "float32"},
+        "tie_word_embeddings": tied,
+        "torch_dtype": "float32",
+        "vision_config": {**vision, "hidden_act": "quick_gelu"},
+        "vision_feature_layer": layer,
+        "vision_feature_select_strategy": strategy,
+        "vocab_size": text["vocab_size"],
+    }
+
+
+def sidecars(config, image_processor):
+    strategy = config["vision_feature_select_strategy"]
     return {
         "generation_config.json": {
             "_from_model_config": True,
@@ -45,157 +74,66 @@ def sidecars(tokenizer, config, image_processor, processor, tokens, template):
             "eos_token_id": config["text_config"]["eos_token_id"],
         },
         "preprocessor_config.json": image_processor,
-        "processor_config.json": processor,
-        "special_tokens_map.json": tokens,
-        "tokenizer.json": json.loads(tokenizer.to_str()),
-        "tokenizer_config.json": {
-            **tokens,
-            "clean_up_tokenization_spaces": False,
-            "model_max_length": 512,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "chat_template": template,
+        "processor_config.json": {
+            "image_token": "<image>",
+            "num_additional_image_tokens": 1 if strategy == "default" else 0,
+            "patch_size": 2,
+            "processor_class": "LlavaProcessor",
+            "vision_feature_select_strategy": strategy,
         },
     }
 
 
-def clip_llama():
-    tokenizer = sentencepiece_bpe(368, specials=["<image>", "<pad>"])
-    config = {
-        "architectures": ["LlavaForConditionalGeneration"],
-        "ignore_index": -100,
-        "image_token_index": tokenizer.token_to_id("<image>"),
-        "model_type": "llava",
-        "pad_token_id": tokenizer.token_to_id("<pad>"),
-        "projector_hidden_act": "gelu",
-        "text_config": {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
-            "rms_norm_eps": 1e-05,
-            "max_position_embeddings": 512,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            "vocab_size": 384,
-            "torch_dtype": "float32",
-        },
-        "tie_word_embeddings": False,
-        "torch_dtype": "float32",
-        "vision_config": {
-            "model_type": "clip_vision_model",
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 32,
-            "patch_size": 8,
-            "projection_dim": 32,
-            "vocab_size": 384,
-            "hidden_act": "quick_gelu",
-            "layer_norm_eps": 1e-05,
-        },
-        "vision_feature_layer": -2,
-        "vision_feature_select_strategy": "default",
-        "vocab_size": 384,
-    }
-    image_processor = {
-        "crop_size": {"height": 32, "width": 32},
-        "do_center_crop": True,
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_processor_type": "CLIPImageProcessor",
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-        "processor_class": "LlavaProcessor",
-        "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "size": {"shortest_edge": 32},
-    }
-    processor = {
-        "image_token": "<image>",
-        "num_additional_image_tokens": 1,
-        "patch_size": 8,
-        "processor_class": "LlavaProcessor",
-        "vision_feature_select_strategy": "default",
-    }
-    tokens = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    return config, sidecars(tokenizer, config, image_processor, processor, tokens, CLIP_TEMPLATE)
+def clip_llama(**sizes):
+    tokenizer = sentencepiece_bpe(350, specials=["<image>", "<pad>"])
+    text = small(
+        "llama",
+        architectures=["LlamaForCausalLM"],
+        **sizes,
+        rms_norm_eps=1e-05,
+        bos_token_id=1,
+        eos_token_id=2,
+        vocab_size=352,
+    )
+    vision = small_tower("clip_vision_model", projection_dim=16, layer_norm_eps=1e-05)
+    config = configured(tokenizer, text, vision, -2, "default", False)
+    config["pad_token_id"] = tokenizer.token_to_id("<pad>")
+    image_processor = picture_settings(
+        "CLIPImageProcessor",
+        "LlavaProcessor",
+        CLIP_MEAN,
+        CLIP_STD,
+        crop_size={"height": 8, "width": 8},
+        do_center_crop=True,
+        size={"shortest_edge": 8},
+    )
+    files = tokenizer_files(tokenizer, LLAMA_TOKENS, CLIP_TEMPLATE)
+    return config, {**sidecars(config, image_processor), **files}
 
 
 def siglip_qwen2():
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"]
-    tokenizer = byte_level_bpe(300, specials)
-    config = {
-        "architectures": ["LlavaForConditionalGeneration"],
-        "ignore_index": -100,
-        "image_token_index": tokenizer.token_to_id("<image>"),
-        "model_type": "llava",
-        "pad_token_id": tokenizer.token_to_id("<|endoftext|>"),
-        "projector_hidden_act": "gelu",
-        "text_config": {
-            "architectures": ["Qwen2ForCausalLM"],
-            "model_type": "qwen2",
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 1,
-            "rms_norm_eps": 1e-06,
-            "rope_theta": 1000000.0,
-            "rope_scaling": {"type": "linear", "factor": 2.0},
-            "max_position_embeddings": 512,
-            "tie_word_embeddings": True,
-            "vocab_size": 304,
-            "use_sliding_window": False,
-            "bos_token_id": tokenizer.token_to_id("<|endoftext|>"),
-            "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
-            "torch_dtype": "float32",
-        },
-        "tie_word_embeddings": True,
-        "torch_dtype": "float32",
-        "vision_config": {
-            "model_type": "siglip_vision_model",
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 32,
-            "patch_size": 8,
-            "hidden_act": "quick_gelu",
-            "layer_norm_eps": 1e-06,
-            "vision_use_head": False,
-        },
-        "vision_feature_layer": -1,
-        "vision_feature_select_strategy": "full",
-        "vocab_size": 304,
-    }
-    image_processor = {
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_processor_type": "SiglipImageProcessor",
-        "image_std": [0.5, 0.5, 0.5],
-        "processor_class": "LlavaProcessor",
-        "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "size": {"height": 32, "width": 32},
-    }
-    processor = {
-        "image_token": "<image>",
-        "num_additional_image_tokens": 0,
-        "patch_size": 8,
-        "processor_class": "LlavaProcessor",
-        "vision_feature_select_strategy": "full",
-    }
-    tokens = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-    return config, sidecars(tokenizer, config, image_processor, processor, tokens, SIGLIP_TEMPLATE)
+    tokenizer = byte_level_bpe(288, specials)
+    text = small(
+        "qwen2",
+        architectures=["Qwen2ForCausalLM"],
+        rms_norm_eps=1e-06,
+        rope_theta=1000000.0,
+        rope_scaling={"type": "linear", "factor": 2.0},
+        tie_word_embeddings=True,
+        vocab_size=288,
+        use_sliding_window=False,
+        bos_token_id=tokenizer.token_to_id("<|endoftext|>"),
+        eos_token_id=tokenizer.token_to_id("<|im_end|>"),
+    )
+    vision = small_tower("siglip_vision_model", layer_norm_eps=1e-06, vision_use_head=False)
+    config = configured(tokenizer, text, vision, -1, "full", True)
+    config["pad_token_id"] = tokenizer.token_to_id("<|endoftext|>")
+    image_processor = picture_settings(
+        "SiglipImageProcessor", "LlavaProcessor", HALF, HALF, size={"height": 8, "width": 8}
+    )
+    files = tokenizer_files(tokenizer, QWEN_TOKENS, SIGLIP_TEMPLATE)
+    return config, {**sidecars(config, image_processor), **files}
 
 
 def buffers():
@@ -207,48 +145,52 @@ def buffers():
 
 
 def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
-    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
+    """Of the folder llava."""
+    clip, siglip = usual_cases("clip-llama-hf-f32"), usual_cases("siglip-qwen2-mlx-f32")
+    told = ("one_picture", "two_pictures", "tall_picture")
     return {
-        "clip_one_picture": ("clip-llama-hf-f32", user, one),
-        "clip_two_pictures": ("clip-llama-hf-f32", user, two),
-        "clip_tiny_picture": ("clip-llama-hf-f32", user, {"picture.png": test_picture(1, 1, 4)}),
-        "clip_wide_picture": ("clip-llama-hf-f32", user, {"picture.png": test_picture(190, 9, 5)}),
-        "clip_tall_picture": ("clip-llama-hf-f32", user, {"picture.png": test_picture(7, 150, 6)}),
-        "clip_text_only": ("clip-llama-hf-f32", user, {}),
-        "clip_two_turns": ("clip-llama-hf-f32", two_turns, one),
-        "clip_one_picture_4bit": ("clip-llama-mlx-4bit-8bit", user, one),
-        "siglip_one_picture": ("siglip-qwen2-mlx-f32", user, one),
-        "siglip_two_pictures": ("siglip-qwen2-mlx-f32", user, two),
-        "siglip_tall_picture": (
-            "siglip-qwen2-mlx-f32",
-            user,
-            {"picture.png": test_picture(7, 150, 6)},
-        ),
+        **{f"clip_{name}": case for name, case in clip.items()},
+        **{f"siglip_{name}": siglip[name] for name in told},
     }
+
+
+def halved(tensors):
+    return {name: value.astype(np.float16) for name, value in tensors.items()}
+
+
+def write_mixed_bits(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    source = folder / "checkpoints" / "hf-f16"
+    config, files = clip_llama(hidden_size=64)
+    write_hugging_face(source, config, files, str, SEED, released=halved)
+    write_mlx(
+        source,
+        folder / "checkpoints" / "mlx-4bit-8bit",
+        dtype="bfloat16",
+        quantize=True,
+        q_group_size=64,
+        quant_predicate="mixed_4_8",
+    )
+    wide = {
+        "one_picture_4bit_8bit": Case("mlx-4bit-8bit", pictures=ONE),
+        "text_only_f16": Case("hf-f16"),
+    }
+    write_cases(folder, wide, SEED)
 
 
 def main(root):
     folder = Path(root) / "parity" / "llava"
     shutil.rmtree(folder, ignore_errors=True)
     checkpoints = folder / "checkpoints"
-    config, files = clip_llama()
-    write_hugging_face(checkpoints / "clip-llama-hf-f32", config, files, str, SEED, extra=buffers())
-    write_mlx(
-        checkpoints / "clip-llama-hf-f32",
-        checkpoints / "clip-llama-mlx-4bit-8bit",
-        dtype="bfloat16",
-        quantize=True,
-        q_group_size=64,
-        quant_predicate="mixed_4_8",
-    )
+    config, files = clip_llama(intermediate_size=32, num_key_value_heads=2)
+    source = checkpoints / "clip-llama-hf-f32"
+    write_hugging_face(source, config, files, str, SEED, extra=buffers())
     config, files = siglip_qwen2()
     with tempfile.TemporaryDirectory() as scratch:
         write_hugging_face(Path(scratch) / "hf", config, files, str, SEED)
         write_mlx(Path(scratch) / "hf", checkpoints / "siglip-qwen2-mlx-f32", dtype="float32")
-    for name, (checkpoint, ask, pictures) in cases().items():
-        write_case(folder, checkpoint, name, ask, pictures, SEED)
+    write_cases(folder, cases(), SEED)
+    write_mixed_bits(folder.parent / "mixed_bits")
 
 
 if __name__ == "__main__":

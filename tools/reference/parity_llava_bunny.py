@@ -1,9 +1,8 @@
 """tests/fixtures/parity/llava_bunny: nanoLLaVA and Bunny, from Hugging Face's SigLIP and qwen2 or
-llama, joined as the checkpoint's code joins them. mlx-vlm asserts the tower's real size, takes one picture and another
-GELU, and never pads."""
+llama, joined as the checkpoint's code joins them. mlx-vlm asserts the tower's real size, takes one
+picture and another GELU, and never pads."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -19,18 +18,13 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from case_files import test_picture, user
+from case_files import TWO, Case, usual_cases
+from sidecars import QWEN_TOKENS, small, small_tower, tokenizer_files
 from tiny_tokenizers import byte_level_bpe, sentencepiece_bpe
-from torch_cases import (
-    ComposedReference,
-    quiet,
-    write_case,
-    write_hugging_face,
-    write_mlx_4bit,
-)
+from torch_cases import Checkpoint, ComposedReference, write_family
 
 SEED = 4
-SIZE, PATCH = 32, 8
+SIZE, PATCH = 8, 2
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
     "{% for message in messages %}"
@@ -39,58 +33,36 @@ TEMPLATE = (
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-VISION = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "image_size": SIZE,
-    "patch_size": PATCH,
-}
+VISION = small_tower("siglip_vision_model", image_size=SIZE, patch_size=PATCH)
 
 
 def configured(pads):
-    tokenizer = byte_level_bpe(300, SPECIALS)
+    tokenizer = byte_level_bpe(288, SPECIALS)
     config = {
+        **small("llava-qwen2"),
         "architectures": ["LlavaQwen2ForCausalLM"],
         "attention_dropout": 0.0,
         "bos_token_id": tokenizer.token_to_id("<|endoftext|>"),
         "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
         "hidden_act": "silu",
-        "hidden_size": 64,
-        "intermediate_size": 64,
-        "max_position_embeddings": 512,
         "max_window_layers": 2,
-        "mm_hidden_size": 32,
+        "mm_hidden_size": VISION["hidden_size"],
         "mm_projector_type": "mlp2x_gelu",
         "mm_vision_tower": "google/siglip-so400m-patch14-384",
-        "model_type": "llava-qwen2",
-        "num_attention_heads": 4,
-        "num_hidden_layers": 2,
-        "num_key_value_heads": 2,
         "rms_norm_eps": 1e-06,
         "rope_theta": 1000000.0,
         "sliding_window": 512,
         "tie_word_embeddings": False,
         "use_mm_proj": True,
         "use_sliding_window": False,
-        "vision_config": {"model_type": "siglip_vision_model", **VISION},
-        "vocab_size": 304,
+        "vision_config": VISION,
+        "vocab_size": 288,
         **({"image_aspect_ratio": "pad"} if pads else {}),
     }
-    tokens = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-    sidecars = {
+    return config, {
         "generation_config.json": {"eos_token_id": config["eos_token_id"]},
-        "special_tokens_map.json": tokens,
-        "tokenizer.json": json.loads(tokenizer.to_str()),
-        "tokenizer_config.json": {
-            **tokens,
-            "clean_up_tokenization_spaces": False,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "chat_template": TEMPLATE,
-        },
+        **tokenizer_files(tokenizer, QWEN_TOKENS, TEMPLATE),
     }
-    return config, sidecars
 
 
 # Bunny's chat format, without its system line.
@@ -102,27 +74,25 @@ LLAMA_TEMPLATE = (
 
 def configured_llama():
     """A tokenizer that begins every text with a token of its own."""
-    config, sidecars = configured(pads=False)
-    tokenizer = sentencepiece_bpe(368)
+    config, _ = configured(pads=False)
     for key in ("max_window_layers", "sliding_window", "use_sliding_window"):
         del config[key]
     config |= {"architectures": ["BunnyLlamaForCausalLM"], "model_type": "bunny-llama"}
-    config |= {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 384}
+    config |= {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 352}
     tokens = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    sidecars["generation_config.json"] = {"eos_token_id": 2}
-    sidecars["special_tokens_map.json"] = tokens
-    sidecars["tokenizer.json"] = json.loads(tokenizer.to_str())
-    sidecars["tokenizer_config.json"] |= {**tokens, "chat_template": LLAMA_TEMPLATE}
-    del sidecars["tokenizer_config.json"]["pad_token"]
-    return config, sidecars
+    return config, {
+        "generation_config.json": {"eos_token_id": 2},
+        **tokenizer_files(sentencepiece_bpe(346), tokens, LLAMA_TEMPLATE),
+    }
 
 
 class Bunny(torch.nn.Module):
     def __init__(self, config):
         super().__init__()
         width, hidden = VISION["hidden_size"], config["hidden_size"]
+        vision = {key: VISION[key] for key in VISION if key != "model_type"}
         self.tower = SiglipVisionModel(
-            SiglipVisionConfig(**VISION, vision_use_head=False, attn_implementation="eager")
+            SiglipVisionConfig(**vision, vision_use_head=False, attn_implementation="eager")
         )
         kind, decoder = Qwen2Config, Qwen2ForCausalLM
         if config["model_type"] == "bunny-llama":
@@ -194,41 +164,20 @@ class Reference(ComposedReference):
         return content, prompt, {**inputs, "pictures": pictures}
 
 
-def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
-    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
-    clear = {"first.png": test_picture(30, 50, 10), "second.png": test_picture(64, 20, 11)}
-    return {
-        "one_picture": ("hf-bf16", user, one),
-        "two_pictures": ("hf-bf16", user, clear),
-        "tiny_picture": ("hf-bf16", user, {"picture.png": test_picture(1, 1, 4)}),
-        "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 9, 5)}),
-        "text_only": ("hf-bf16", user, {}),
-        "tall_picture": ("mlx-4bit", user, {"picture.png": test_picture(7, 150, 6)}),
-        "two_pictures_4bit": ("mlx-4bit", user, two),
-        "two_pictures_llama": ("llama-bf16", user, two),
-    }
-
-
 def main(root):
-    quiet()
-    folder = Path(root) / "parity" / "llava_bunny"
-    shutil.rmtree(folder, ignore_errors=True)
-    checkpoints = folder / "checkpoints"
-    config, sidecars = configured(pads=True)
-    model = Bunny(config).eval()
-    write_hugging_face(checkpoints / "hf-bf16", config, sidecars, model, released_name, SEED)
-    for name, (checkpoint, ask, pictures) in cases().items():
-        if checkpoint == "llama-bf16":
-            config, sidecars = configured_llama()
-            model = Bunny(config).eval()
-            write_hugging_face(checkpoints / checkpoint, config, sidecars, model, released_name, SEED)
-        elif not (checkpoints / checkpoint).exists():  # the model takes the rounded values
-            config, _ = configured(pads=False)
-            write_mlx_4bit(checkpoints / checkpoint, config, sidecars, model, mlx_name)
-        reference = Reference(checkpoints / checkpoint, model)
-        write_case(folder, checkpoint, name, ask, pictures, SEED, reference)
+    build = {"model": lambda config: Bunny(config).eval()}
+    checkpoints = {
+        "hf-bf16": Checkpoint(*configured(pads=True), released_name, **build),
+        "mlx-4bit": Checkpoint(*configured(pads=False), mlx_name),
+        "llama-bf16": Checkpoint(*configured_llama(), released_name, **build),
+    }
+    cases = usual_cases("hf-bf16", turns=False)
+    cases |= {
+        "tall_picture": cases["tall_picture"]._replace(checkpoint="mlx-4bit"),
+        "two_pictures_4bit": Case("mlx-4bit", pictures=TWO),
+        "two_pictures_llama": Case("llama-bf16", pictures=TWO),
+    }
+    write_family(Path(root) / "parity" / "llava_bunny", checkpoints, cases, SEED, Reference)
 
 
 if __name__ == "__main__":

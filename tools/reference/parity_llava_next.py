@@ -1,7 +1,6 @@
-"""tests/fixtures/parity/llava_next: CLIP tower and mistral decoder on tiles, by Hugging Face."""
+"""tests/fixtures/parity/llava_next: CLIP tower and mistral or qwen2 decoder on tiles, by Hugging Face."""
 
-import json
-import shutil
+import functools
 import sys
 from pathlib import Path
 
@@ -9,18 +8,23 @@ import torch
 from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
-from case_files import test_picture, two_turns, user
-from tiny_tokenizers import sentencepiece_bpe
-from torch_cases import (
-    TorchReference,
-    built,
-    quiet,
-    write_case,
-    write_hugging_face,
-    write_mlx_4bit,
+from case_files import ONE, TWO, Case, usual_cases
+from sidecars import (
+    CLIP_MEAN,
+    CLIP_STD,
+    LLAMA_TOKENS,
+    QWEN_TOKENS,
+    picture_settings,
+    small,
+    small_tower,
+    tokenizer_files,
 )
+from tiny_tokenizers import byte_level_bpe, sentencepiece_bpe
+from torch_cases import Checkpoint, TorchReference, built, write_family
 
-SEED = 7
+SEED = 8
+
+PINPOINTS = [[8, 16], [16, 8], [16, 16], [24, 8], [8, 24]]
 
 # As llava-v1.6-mistral has it.
 TEMPLATE = (
@@ -34,83 +38,76 @@ TEMPLATE = (
 )
 
 
-def configured():
-    tokenizer = sentencepiece_bpe(368, specials=["<image>", "<pad>"])
+# As llava-next-72b has it.
+QWEN_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def configured(tokenizer, tokens, text, template):
+    ids = {f"{part}_id": tokenizer.token_to_id(tokens[part]) for part in ("eos_token", "pad_token")}
     config = {
         "architectures": ["LlavaNextForConditionalGeneration"],
         "ignore_index": -100,
-        "image_grid_pinpoints": [[16, 32], [32, 16], [32, 32], [48, 16], [16, 48]],
+        "image_grid_pinpoints": PINPOINTS,
         "image_token_index": tokenizer.token_to_id("<image>"),
         "model_type": "llava_next",
         "projector_hidden_act": "gelu",
-        "text_config": {
-            "architectures": ["MistralForCausalLM"],
-            "model_type": "mistral",
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 16,
-            "rms_norm_eps": 1e-05,
-            "rope_theta": 1000000.0,
-            "sliding_window": None,
-            "max_position_embeddings": 512,
-            "vocab_size": 384,
-        },
+        "text_config": text,
         "tie_word_embeddings": False,
         "use_image_newline_parameter": True,
-        "vision_config": {
-            "model_type": "clip_vision_model",
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 16,
-            "patch_size": 4,
-            "projection_dim": 32,
-            "vocab_size": 384,
-        },
+        "vision_config": small_tower("clip_vision_model", projection_dim=16),
         "vision_feature_layer": -2,
         "vision_feature_select_strategy": "default",
-        "vocab_size": 384,
+        "vocab_size": text["vocab_size"],
     }
-    tokens = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    sidecars = {
-        "generation_config.json": {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 367},
-        "preprocessor_config.json": {
-            "crop_size": {"height": 16, "width": 16},
-            "do_center_crop": True,
-            "do_convert_rgb": True,
-            "do_normalize": True,
-            "do_rescale": True,
-            "do_resize": True,
-            "image_grid_pinpoints": config["image_grid_pinpoints"],
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_processor_type": "LlavaNextImageProcessor",
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
-            "processor_class": "LlavaNextProcessor",
-            "resample": 3,
-            "rescale_factor": 0.00392156862745098,
-            "size": {"shortest_edge": 16},
-        },
+    return config, {
+        "generation_config.json": ids,
+        "preprocessor_config.json": picture_settings(
+            "LlavaNextImageProcessor",
+            "LlavaNextProcessor",
+            CLIP_MEAN,
+            CLIP_STD,
+            crop_size={"height": 8, "width": 8},
+            do_center_crop=True,
+            image_grid_pinpoints=PINPOINTS,
+            size={"shortest_edge": 8},
+        ),
         "processor_config.json": {
             "image_token": "<image>",
             "num_additional_image_tokens": 1,
-            "patch_size": 4,
+            "patch_size": 2,
             "processor_class": "LlavaNextProcessor",
             "vision_feature_select_strategy": "default",
         },
-        "special_tokens_map.json": tokens,
-        "tokenizer.json": json.loads(tokenizer.to_str()),
-        "tokenizer_config.json": {
-            **tokens,
-            "clean_up_tokenization_spaces": False,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "chat_template": TEMPLATE,
-        },
+        **tokenizer_files(tokenizer, tokens, template),
     }
-    return config, sidecars
+
+
+def mistral():
+    text = small(
+        "mistral",
+        architectures=["MistralForCausalLM"],
+        head_dim=16,
+        rms_norm_eps=1e-05,
+        rope_theta=1000000.0,
+        sliding_window=None,
+        vocab_size=352,
+    )
+    tokenizer = sentencepiece_bpe(346, specials=["<image>", "<pad>"])
+    return configured(tokenizer, LLAMA_TOKENS, text, TEMPLATE)
+
+
+def qwen2():
+    text = small(
+        "qwen2", architectures=["Qwen2ForCausalLM"], use_sliding_window=False, vocab_size=288
+    )
+    tokenizer = byte_level_bpe(288, ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"])
+    return configured(tokenizer, QWEN_TOKENS, text, QWEN_TEMPLATE)
 
 
 def mlx_name(name):
@@ -131,7 +128,7 @@ class LlavaNext(TorchReference):
     def pixel_values(self, inputs):
         """Each picture's tiles without the padding of the batch."""
         counts = [
-            image_size_to_num_patches(size, self.model.config.image_grid_pinpoints, 16)
+            image_size_to_num_patches(size, self.model.config.image_grid_pinpoints, 8)
             for size in inputs["image_sizes"]
         ]
         return torch.cat([tiles[:n] for tiles, n in zip(inputs["pixel_values"], counts)])
@@ -144,35 +141,19 @@ class LlavaNext(TorchReference):
         return torch.cat(list(answer.pooler_output))
 
 
-def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
-    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
-    return {
-        "one_picture": ("hf-bf16", user, one),
-        "two_pictures": ("hf-bf16", user, two),
-        "tiny_picture": ("hf-bf16", user, {"picture.png": test_picture(1, 1, 4)}),
-        "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 27, 5)}),
-        "tall_picture": ("hf-bf16", user, {"picture.png": test_picture(31, 150, 6)}),
-        "text_only": ("hf-bf16", user, {}),
-        "two_turns": ("hf-bf16", two_turns, one),
-        "two_pictures_4bit": ("mlx-4bit", user, two),
-    }
-
-
 def main(root):
-    quiet()
-    folder = Path(root) / "parity" / "llava_next"
-    shutil.rmtree(folder, ignore_errors=True)
-    checkpoints = folder / "checkpoints"
-    config, sidecars = configured()
-    model = built(config, LlavaNextForConditionalGeneration)
-    write_hugging_face(checkpoints / "hf-bf16", config, sidecars, model, mlx_name, SEED)
-    for name, (checkpoint, ask, pictures) in cases().items():
-        if checkpoint == "mlx-4bit":  # last: the model takes the rounded values
-            write_mlx_4bit(checkpoints / checkpoint, config, sidecars, model, mlx_name)
-        reference = LlavaNext(checkpoints / checkpoint, model)
-        write_case(folder, checkpoint, name, ask, pictures, SEED, reference)
+    build = functools.partial(built, model_class=LlavaNextForConditionalGeneration)
+    checkpoints = {
+        "hf-bf16": Checkpoint(*mistral(), mlx_name, build),
+        "mlx-4bit": Checkpoint(*mistral(), mlx_name),
+        "qwen2-bf16": Checkpoint(*qwen2(), mlx_name, build),
+    }
+    cases = {
+        **usual_cases("hf-bf16", wide=(95, 14), tall=(16, 75)),
+        "two_pictures_4bit": Case("mlx-4bit", pictures=TWO),
+        "one_picture_qwen2": Case("qwen2-bf16", pictures=ONE),
+    }
+    write_family(Path(root) / "parity" / "llava_next", checkpoints, cases, SEED, LlavaNext)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """tests/fixtures/parity/paligemma, by Hugging Face: mlx-vlm's generate leaves out the mask by which a
 prompt's tokens see each other."""
 
+import functools
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,91 +10,51 @@ import torch
 from PIL import Image
 from transformers import PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 
-import parity_gemma3
-import torch_cases
-from case_files import test_picture, user
-from parity_gemma3 import released_name
+from case_files import ONE, Case, usual_cases
+from parity_gemma3 import around_zero, released_name
+from sidecars import HALF, LLAMA_TOKENS, picture_settings, small, small_tower, tokenizer_files
 from tiny_tokenizers import sentencepiece_bpe
-from torch_cases import (
-    TorchReference,
-    built,
-    quiet,
-    write_case,
-    write_hugging_face,
-    write_mlx_4bit,
-)
+from torch_cases import Checkpoint, TorchReference, built, write_family
 
 SEED = 2
 
 
 def configured(decoder):
-    tokenizer = json.loads(sentencepiece_bpe(368, specials=["<pad>", "<image>"]).to_str())
+    tokenizer = json.loads(sentencepiece_bpe(350, specials=["<pad>", "<image>"]).to_str())
     tokenizer["post_processor"] = None  # <s> stands behind the pictures
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 348}
     config = {
+        **ids,
         "architectures": ["PaliGemmaForConditionalGeneration"],
         "model_type": "paligemma",
-        "bos_token_id": 1,
-        "eos_token_id": 2,
         "hidden_size": 64,
         "ignore_index": -100,
-        "image_token_index": 367,
-        "pad_token_id": 366,
+        "image_token_index": 349,
         "projection_dim": 64,
-        "text_config": {
-            "model_type": decoder,
-            "head_dim": 16,
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_attention_heads": 4,
-            "num_hidden_layers": 2,
-            "num_image_tokens": 16,
-            "num_key_value_heads": 1,
-            "max_position_embeddings": 512,
-            "vocab_size": 384,
-        },
-        "vision_config": {
-            "model_type": "siglip_vision_model",
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_attention_heads": 2,
-            "num_hidden_layers": 2,
-            "num_image_tokens": 16,
-            "image_size": 16,
-            "patch_size": 4,
-            "projection_dim": 64,
-            "vision_use_head": False,
-        },
-        "vocab_size": 384,
+        "text_config": small(
+            decoder, head_dim=16, hidden_size=64, num_image_tokens=16, vocab_size=352
+        ),
+        "vision_config": small_tower(
+            "siglip_vision_model", num_image_tokens=16, projection_dim=64, vision_use_head=False
+        ),
+        "vocab_size": 352,
     }
     if decoder == "gemma2":
         config["text_config"] |= {"query_pre_attn_scalar": 20, "sliding_window": 64}
-    tokens = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    sidecars = {
-        "generation_config.json": {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 366},
-        "preprocessor_config.json": {
-            "do_convert_rgb": None,
-            "do_normalize": True,
-            "do_rescale": True,
-            "do_resize": True,
-            "image_mean": [0.5, 0.5, 0.5],
-            "image_processor_type": "SiglipImageProcessor",
-            "image_seq_length": 16,
-            "image_std": [0.5, 0.5, 0.5],
-            "processor_class": "PaliGemmaProcessor",
-            "resample": 3,
-            "rescale_factor": 0.00392156862745098,
-            "size": {"height": 16, "width": 16},
-        },
-        "special_tokens_map.json": tokens,
-        "tokenizer.json": tokenizer,
-        "tokenizer_config.json": {
-            **tokens,
-            "clean_up_tokenization_spaces": False,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-        },
+    return config, {
+        "generation_config.json": ids,
+        "preprocessor_config.json": picture_settings(
+            "SiglipImageProcessor",
+            "PaliGemmaProcessor",
+            HALF,
+            HALF,
+            do_convert_rgb=None,
+            image_seq_length=16,
+            size={"height": 8, "width": 8},
+        ),
         "processor_config.json": {"processor_class": "PaliGemmaProcessor"},
+        **tokenizer_files(tokenizer, LLAMA_TOKENS),
     }
-    return config, sidecars
 
 
 class PaliGemma(TorchReference):
@@ -114,34 +74,23 @@ class PaliGemma(TorchReference):
         return answer.pooler_output.reshape(-1, self.model.config.text_config.hidden_size)
 
 
-def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
-    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
-    return {
-        "one_picture": ("hf-bf16", user, one),
-        "two_pictures": ("hf-bf16", user, two),
-        "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 9, 5)}),
-        "gemma2_one_picture_4bit": ("gemma2-mlx-4bit", user, one),
-    }
+def checkpoint(decoder, quantized=False):
+    """In 4 bits of groups of 64, as released ones have it."""
+    build = functools.partial(built, model_class=PaliGemmaForConditionalGeneration)
+    return Checkpoint(
+        *configured(decoder), released_name, build, quantized, values=around_zero, group=64
+    )
 
 
 def main(root):
-    quiet()
-    torch_cases.random_values = parity_gemma3.around_zero
-    folder = Path(root) / "parity" / "paligemma"
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, (checkpoint, ask, pictures) in cases().items():
-        source = folder / "checkpoints" / checkpoint
-        if not source.exists():
-            gemma2 = checkpoint.startswith("gemma2")
-            config, sidecars = configured("gemma2" if gemma2 else "gemma")
-            model = built(config, PaliGemmaForConditionalGeneration)
-            write_hugging_face(source, config, sidecars, model, released_name, SEED)
-            if gemma2:
-                shutil.rmtree(source)
-                write_mlx_4bit(source, config, sidecars, model, released_name)
-        write_case(folder, checkpoint, name, ask, pictures, SEED, PaliGemma(source, model))
+    checkpoints = {
+        "hf-bf16": checkpoint("gemma"),
+        "gemma2-mlx-4bit": checkpoint("gemma2", quantized=True),
+    }
+    usual = usual_cases("hf-bf16")
+    cases = {name: usual[name] for name in ("one_picture", "two_pictures", "wide_picture")}
+    cases["gemma2_one_picture_4bit"] = Case("gemma2-mlx-4bit", pictures=ONE)
+    write_family(Path(root) / "parity" / "paligemma", checkpoints, cases, SEED, PaliGemma)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 of the checkpoint joins them. mlx-vlm fixes the tower's size, lays tiles out in another order,
 stretches pictures and drops the first token behind each."""
 
-import json
 import math
-import shutil
 import sys
 from pathlib import Path
 
@@ -20,42 +18,29 @@ from transformers import (
     Phi3ForCausalLM,
 )
 
-from case_files import test_picture, user
+from case_files import TWO, Case, usual_cases
+from sidecars import CLIP_MEAN, CLIP_STD, small, small_tower, tokenizer_files
 from tiny_tokenizers import sentencepiece_bpe
-from torch_cases import (
-    ComposedReference,
-    quiet,
-    write_case,
-    write_hugging_face,
-    write_mlx_4bit,
-)
+from torch_cases import Checkpoint, ComposedReference, write_family
 
-SEED = 3
+SEED = 4
 SPECIALS = ["<|endoftext|>", "<|assistant|>", "<|image|>", "<|system|>", "<|end|>", "<|user|>"]
 TEMPLATE = (
     "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\n' + message['content'] + "
     "'<|end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{- '<|assistant|>\n' -}}{% endif %}"
 )
-TILE, PATCH, CROPS = 16, 4, 4
+TILE, PATCH, CROPS = 8, 2, 4
 SIDE = TILE // PATCH // 2
-MEAN = [0.48145466, 0.4578275, 0.40821073]
-STD = [0.26862954, 0.26130258, 0.27577711]
-VISION = {
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "image_size": TILE,
-    "patch_size": PATCH,
-}
+VISION = small_tower("clip_vision_model", image_size=TILE, patch_size=PATCH)
+GROUP = 64  # as released 4-bit checkpoints have it
 
 
 def configured():
     """A released config says no sizes of the tower; a tiny one must."""
-    tokenizer = sentencepiece_bpe(370, specials=SPECIALS)
+    tokenizer = sentencepiece_bpe(350, specials=SPECIALS)
     config = {
+        **small("phi3_v", hidden_size=GROUP, num_attention_heads=4, max_position_embeddings=160),
         "architectures": ["Phi3VForCausalLM"],
-        "model_type": "phi3_v",
         "bos_token_id": 1,
         "eos_token_id": 2,
         "embd_layer": {
@@ -66,18 +51,12 @@ def configured():
             "with_learnable_separator": True,
         },
         "hidden_act": "silu",
-        "hidden_size": 64,
         "img_processor": {
-            "image_dim_out": 16,
+            "image_dim_out": VISION["hidden_size"],
             "model_name": "openai/clip-vit-large-patch14-336",
             "name": "clip_vision_model",
             "num_img_tokens": SIDE * SIDE,
         },
-        "intermediate_size": 64,
-        "max_position_embeddings": 160,
-        "num_attention_heads": 4,
-        "num_hidden_layers": 2,
-        "num_key_value_heads": 2,
         "original_max_position_embeddings": 40,
         "rms_norm_eps": 1e-05,
         "rope_scaling": {
@@ -90,37 +69,30 @@ def configured():
         "tie_word_embeddings": False,
         "torch_dtype": "bfloat16",
         "vision_config": VISION,
-        "vocab_size": 384,
+        "vocab_size": 352,
     }
     tokens = {"bos_token": "<s>", "eos_token": "<|endoftext|>", "unk_token": "<unk>"}
     ends = [tokenizer.token_to_id(text) for text in ("<|end|>", "<|assistant|>", "<|endoftext|>")]
-    sidecars = {
+    return config, {
         "generation_config.json": {"bos_token_id": 1, "eos_token_id": ends, "pad_token_id": ends[2]},
         "preprocessor_config.json": {
-            "image_mean": MEAN,
+            "image_mean": CLIP_MEAN,
             "image_processor_type": "Phi3VImageProcessor",
-            "image_std": STD,
+            "image_std": CLIP_STD,
             "num_crops": CROPS,
             "num_img_tokens": SIDE * SIDE,
             "processor_class": "Phi3VProcessor",
         },
-        "special_tokens_map.json": tokens,
-        "tokenizer.json": json.loads(tokenizer.to_str()),
-        "tokenizer_config.json": {
-            **tokens,
-            "clean_up_tokenization_spaces": False,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "chat_template": TEMPLATE,
-        },
+        **tokenizer_files(tokenizer, tokens, TEMPLATE),
     }
-    return config, sidecars
 
 
 class Phi3V(torch.nn.Module):
     def __init__(self, config):
         super().__init__()
         width, hidden = VISION["hidden_size"] * 4, config["hidden_size"]
-        self.tower = CLIPVisionModel(CLIPVisionConfig(**VISION, attn_implementation="eager"))
+        vision = {key: VISION[key] for key in VISION if key != "model_type"}
+        self.tower = CLIPVisionModel(CLIPVisionConfig(**vision, attn_implementation="eager"))
         rope = {**config["rope_scaling"], "rope_theta": config["rope_theta"]}
         rope["original_max_position_embeddings"] = config["original_max_position_embeddings"]
         rope["rope_type"] = "longrope"  # what transformers calls su today
@@ -183,7 +155,7 @@ class Reference(ComposedReference):
         """The small view and the tiles of each, with the grid."""
         made = []
         for path in paths:
-            canvas = normalize(to_tensor(enlarged(Image.open(path).convert("RGB"))), MEAN, STD)
+            canvas = normalize(to_tensor(enlarged(Image.open(path).convert("RGB"))), CLIP_MEAN, CLIP_STD)
             rows, columns = canvas.shape[1] // TILE, canvas.shape[2] // TILE
             view = functional.interpolate(canvas[None], size=(TILE, TILE), mode="bicubic")
             tiles = canvas.reshape(3, rows, TILE, columns, TILE).permute(1, 3, 0, 2, 4)
@@ -209,35 +181,18 @@ class Reference(ComposedReference):
         return found
 
 
-def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
-    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
-    return {
-        "one_picture": ("hf-bf16", user, one),
-        "two_pictures": ("hf-bf16", user, two),
-        "tiny_picture": ("hf-bf16", user, {"picture.png": test_picture(1, 1, 4)}),
-        "wide_picture": ("hf-bf16", user, {"picture.png": test_picture(190, 27, 3)}),
-        "tall_picture": ("hf-bf16", user, {"picture.png": test_picture(31, 150, 1)}),
-        "short_text": ("hf-bf16", user, {}),
-        "two_pictures_4bit": ("mlx-4bit", user, two),
-    }
-
-
 def main(root):
-    quiet()
-    folder = Path(root) / "parity" / "phi3_v"
-    shutil.rmtree(folder, ignore_errors=True)
-    checkpoints = folder / "checkpoints"
     config, sidecars = configured()
-    model = Phi3V(config).eval()
-    write_hugging_face(checkpoints / "hf-bf16", config, sidecars, model, released_name, SEED)
-    for name, (checkpoint, ask, pictures) in cases().items():
-        if checkpoint == "mlx-4bit":  # last: the model takes the rounded values
-            write_mlx_4bit(checkpoints / checkpoint, config, sidecars, model, released_name)
-        write_case(
-            folder, checkpoint, name, ask, pictures, SEED, Reference(checkpoints / checkpoint, model)
-        )
+    checkpoints = {
+        "hf-bf16": Checkpoint(
+            config, sidecars, released_name, lambda config: Phi3V(config).eval()
+        ),
+        "mlx-4bit": Checkpoint(config, sidecars, released_name, group=GROUP),
+    }
+    cases = usual_cases("hf-bf16", wide=(95, 14), tall=(16, 75), turns=False)
+    cases["short_text"] = cases.pop("text_only")
+    cases["two_pictures_4bit"] = Case("mlx-4bit", pictures=TWO)
+    write_family(Path(root) / "parity" / "phi3_v", checkpoints, cases, SEED, Reference)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,23 @@
-"""tests/fixtures/parity/qwen2_vl"""
+"""tests/fixtures/parity/qwen2_vl, and number_types: Qwen2-VL in more types of numbers."""
 
-import json
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from parity_cases import test_picture, two_turns, user, write_case
+from case_files import ONE, Case, usual_cases
+from parity_cases import write_cases, write_mlx_4bit
+from sidecars import CLIP_MEAN, CLIP_STD, QWEN_TOKENS, small, tokenizer_files
 from tiny_checkpoint import write_hugging_face, write_mlx
 from tiny_tokenizers import byte_level_bpe
 
 SEED = 20
+PATCH = 4  # mlx-vlm takes convolutions of up to 3 pixels for ones in its own order
 
 CHAT_TEMPLATE = (
     "{% set image_count = namespace(value=0) %}{% for message in messages %}"
     "{% if loop.first and message['role'] != 'system' %}"
-    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
+    "<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
     "<|im_start|>{{ message['role'] }}\n"
     "{% if message['content'] is string %}{{ message['content'] }}<|im_end|>\n{% else %}"
     "{% for content in message['content'] %}"
@@ -28,28 +30,33 @@ CHAT_TEMPLATE = (
 )
 
 
-def sidecars(tokenizer):
+def special_ids(tokenizer):
+    """What the qwens' configs say of the tokenizer."""
     number = tokenizer.token_to_id
-    config = {
-        "architectures": ["Qwen2VLForConditionalGeneration"],
-        "attention_dropout": 0.0,
-        "bos_token_id": number("<|endoftext|>"),
-        "eos_token_id": number("<|im_end|>"),
+    return {
         "vision_start_token_id": number("<|vision_start|>"),
         "vision_end_token_id": number("<|vision_end|>"),
-        "vision_token_id": number("<|vision_pad|>"),
         "image_token_id": number("<|image_pad|>"),
         "video_token_id": number("<|video_pad|>"),
+    }
+
+
+def sidecars(tokenizer):
+    number = tokenizer.token_to_id
+    ends = {
+        "bos_token_id": number("<|endoftext|>"),
+        "eos_token_id": number("<|im_end|>"),
+    }
+    config = {
+        **small("qwen2_vl"),
+        **special_ids(tokenizer),
+        **ends,
+        "architectures": ["Qwen2VLForConditionalGeneration"],
+        "attention_dropout": 0.0,
+        "vision_token_id": number("<|vision_pad|>"),
         "hidden_act": "silu",
-        "hidden_size": 64,
         "initializer_range": 0.02,
-        "intermediate_size": 128,
-        "max_position_embeddings": 512,
         "max_window_layers": 2,
-        "model_type": "qwen2_vl",
-        "num_attention_heads": 4,
-        "num_hidden_layers": 2,
-        "num_key_value_heads": 2,
         "rms_norm_eps": 1e-06,
         "rope_theta": 1000000.0,
         "sliding_window": 512,
@@ -60,19 +67,19 @@ def sidecars(tokenizer):
         "use_sliding_window": False,
         "vision_config": {
             "depth": 2,
-            "embed_dim": 32,
+            "embed_dim": 16,
             "mlp_ratio": 2,
             "num_heads": 2,
             "in_chans": 3,
-            "hidden_size": 64,
-            "patch_size": 8,
+            "hidden_size": 32,
+            "patch_size": PATCH,
             "spatial_merge_size": 2,
-            "spatial_patch_size": 8,
+            "spatial_patch_size": PATCH,
             "temporal_patch_size": 2,
             "model_type": "qwen2_vl",
         },
         "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
-        "vocab_size": 320,
+        "vocab_size": 288,
     }
     return config, {
         "generation_config.json": {
@@ -84,31 +91,29 @@ def sidecars(tokenizer):
             "top_p": 0.001,
             "eos_token_id": [number("<|im_end|>"), number("<|endoftext|>")],
         },
-        "preprocessor_config.json": {
-            "min_pixels": 768,
-            "max_pixels": 2304,
-            "patch_size": 8,
-            "temporal_patch_size": 2,
-            "merge_size": 2,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
-            "image_processor_type": "Qwen2VLImageProcessor",
-            "processor_class": "Qwen2VLProcessor",
-        },
-        "tokenizer.json": json.loads(tokenizer.to_str()),
-        "tokenizer_config.json": {
-            "add_prefix_space": False,
-            "bos_token": None,
-            "eos_token": "<|im_end|>",
-            "pad_token": "<|endoftext|>",
-            "unk_token": None,
-            "split_special_tokens": False,
-            "clean_up_tokenization_spaces": False,
-            "errors": "replace",
-            "model_max_length": 512,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "chat_template": CHAT_TEMPLATE,
-        },
+        "preprocessor_config.json": picture_settings(
+            "Qwen2VL", min_pixels=192, max_pixels=576, image_mean=CLIP_MEAN, image_std=CLIP_STD
+        ),
+        **tokenizer_files(
+            tokenizer,
+            {**QWEN_TOKENS, "bos_token": None, "unk_token": None},
+            CHAT_TEMPLATE,
+            add_prefix_space=False,
+            split_special_tokens=False,
+            errors="replace",
+        ),
+    }
+
+
+def picture_settings(family, kind="Qwen2VLImageProcessor", **settings):
+    """preprocessor_config.json of the qwens, as short as theirs."""
+    return {
+        "patch_size": PATCH,
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_processor_type": kind,
+        "processor_class": f"{family}Processor",
+        **settings,
     }
 
 
@@ -119,24 +124,17 @@ def to_hf_name(name):
 
 
 def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
     return {
-        "one_picture": ("hf-f32", user, one),
-        "two_pictures": (
-            "hf-f32",
-            user,
-            {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)},
-        ),
-        "tiny_picture": ("hf-f32", user, {"picture.png": test_picture(1, 1, 4)}),
-        "wide_picture": ("hf-f32", user, {"picture.png": test_picture(190, 9, 5)}),
-        "tall_picture": ("hf-f32", user, {"picture.png": test_picture(7, 150, 6)}),
-        "text_only": ("hf-f32", user, {}),
-        "two_turns": ("hf-f32", two_turns, one),
-        "one_picture_bf16": ("mlx-bf16", user, one),
-        "one_picture_4bit": ("mlx-4bit", user, one),
-        "one_picture_float_modes": ("mlx-float-modes", user, one),
-        "one_picture_untied": ("mlx-f16-untied", user, one),
+        **usual_cases("hf-f32"),
+        "one_picture_4bit": Case("mlx-4bit", pictures=ONE),
+    }
+
+
+def cases_of_types():
+    return {
+        "one_picture_bf16": Case("mlx-bf16", pictures=ONE),
+        "one_picture_float_modes": Case("mlx-float-modes", pictures=ONE),
+        "one_picture_untied": Case("mlx-f16-untied", pictures=ONE),
     }
 
 
@@ -151,25 +149,12 @@ def float_mode(path, module):
     return {"group_size": 32, "bits": 4, "mode": "mxfp4"}
 
 
-def main(root):
-    folder = Path(root) / "parity" / "qwen2_vl"
+def write_number_types(folder, source, config, files):
     shutil.rmtree(folder, ignore_errors=True)
-    config, files = sidecars(byte_level_bpe(312))
     checkpoints = folder / "checkpoints"
-    write_hugging_face(
-        checkpoints / "hf-f32", config, files, to_hf_name, SEED, shards=2, bf16_values=True
-    )
-    write_mlx(checkpoints / "hf-f32", checkpoints / "mlx-bf16", dtype="bfloat16")
+    write_mlx(source, checkpoints / "mlx-bf16", dtype="bfloat16")
     write_mlx(
-        checkpoints / "hf-f32",
-        checkpoints / "mlx-4bit",
-        dtype="bfloat16",
-        quantize=True,
-        q_group_size=64,
-        q_bits=4,
-    )
-    write_mlx(
-        checkpoints / "hf-f32",
+        source,
         checkpoints / "mlx-float-modes",
         dtype="bfloat16",
         quantize=True,
@@ -183,8 +168,19 @@ def main(root):
     with tempfile.TemporaryDirectory() as scratch:
         write_hugging_face(Path(scratch) / "hf", config, files, to_hf_name, SEED)
         write_mlx(Path(scratch) / "hf", checkpoints / "mlx-f16-untied", dtype="float16")
-    for name, (checkpoint, ask, pictures) in cases().items():
-        write_case(folder, checkpoint, name, ask, pictures, SEED)
+    write_cases(folder, cases_of_types(), SEED)
+
+
+def main(root):
+    folder = Path(root) / "parity" / "qwen2_vl"
+    shutil.rmtree(folder, ignore_errors=True)
+    config, files = sidecars(byte_level_bpe(288))
+    checkpoints = folder / "checkpoints"
+    source = checkpoints / "hf-f32"
+    write_hugging_face(source, config, files, to_hf_name, SEED, shards=2, bf16_values=True)
+    write_mlx_4bit(source, checkpoints / "mlx-4bit")
+    write_cases(folder, cases(), SEED)
+    write_number_types(folder.parent / "number_types", source, config, files)
 
 
 if __name__ == "__main__":

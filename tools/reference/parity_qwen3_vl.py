@@ -1,15 +1,16 @@
 """tests/fixtures/parity/qwen3_vl"""
 
-import shutil
 import sys
 from pathlib import Path
 
 import parity_qwen2_vl
-from parity_cases import test_picture, two_turns, user, write_case
-from tiny_checkpoint import write_hugging_face, write_mlx
+from case_files import ONE, Case, usual_cases
+from parity_cases import write_family
+from parity_qwen2_vl import PATCH, picture_settings, special_ids
+from sidecars import HALF, small
 from tiny_tokenizers import byte_level_bpe
 
-SEED = 39
+SEED = 41
 
 
 def vision_config():
@@ -24,8 +25,8 @@ def vision_config():
         "intermediate_size": 24,
         "num_heads": 2,
         "num_position_embeddings": 25,
-        "out_hidden_size": 64,
-        "patch_size": 4,
+        "out_hidden_size": 32,
+        "patch_size": PATCH,
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
     }
@@ -33,20 +34,14 @@ def vision_config():
 
 def text_config(number):
     return {
-        "model_type": "qwen3_vl_text",
+        **small("qwen3_vl_text", intermediate_size=32),
         "attention_bias": False,
         "attention_dropout": 0.0,
         "bos_token_id": number("<|endoftext|>"),
         "eos_token_id": number("<|im_end|>"),
         "head_dim": 24,
         "hidden_act": "silu",
-        "hidden_size": 64,
         "initializer_range": 0.02,
-        "intermediate_size": 64,
-        "max_position_embeddings": 512,
-        "num_attention_heads": 4,
-        "num_hidden_layers": 2,
-        "num_key_value_heads": 2,
         "rms_norm_eps": 1e-06,
         "rope_scaling": {
             "mrope_interleaved": True,
@@ -56,34 +51,27 @@ def text_config(number):
         "rope_theta": 5000000,
         "tie_word_embeddings": True,
         "use_cache": True,
-        "vocab_size": 304,
+        "vocab_size": 288,
     }
 
 
 def sidecars(tokenizer):
-    number = tokenizer.token_to_id
     _, files = parity_qwen2_vl.sidecars(tokenizer)
     config = {
+        **special_ids(tokenizer),
         "architectures": ["Qwen3VLForConditionalGeneration"],
         "model_type": "qwen3_vl",
-        "image_token_id": number("<|image_pad|>"),
-        "video_token_id": number("<|video_pad|>"),
-        "vision_start_token_id": number("<|vision_start|>"),
-        "vision_end_token_id": number("<|vision_end|>"),
         "tie_word_embeddings": True,
-        "text_config": text_config(number),
+        "text_config": text_config(tokenizer.token_to_id),
         "vision_config": vision_config(),
     }
-    files["preprocessor_config.json"] = {
-        "size": {"longest_edge": 1536, "shortest_edge": 256},
-        "patch_size": 4,
-        "temporal_patch_size": 2,
-        "merge_size": 2,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-        "image_processor_type": "Qwen2VLImageProcessorFast",
-        "processor_class": "Qwen3VLProcessor",
-    }
+    files["preprocessor_config.json"] = picture_settings(
+        "Qwen3VL",
+        "Qwen2VLImageProcessorFast",
+        size={"longest_edge": 384, "shortest_edge": 256},
+        image_mean=HALF,
+        image_std=HALF,
+    )
     return config, files
 
 
@@ -96,45 +84,13 @@ def to_hf_name(name):
 
 
 def cases():
-    """name -> (checkpoint, messages for a question, pictures)"""
-    one = {"picture.png": test_picture(45, 37, 1)}
-    two = {"first.png": test_picture(30, 50, 2), "second.png": test_picture(64, 20, 3)}
-    return {
-        "one_picture": ("hf-f32", user, one),
-        "two_pictures": ("hf-f32", user, two),
-        "tiny_picture": ("hf-f32", user, {"picture.png": test_picture(1, 1, 4)}),
-        "wide_picture": ("hf-f32", user, {"picture.png": test_picture(190, 9, 5)}),
-        "tall_picture": ("hf-f32", user, {"picture.png": test_picture(7, 150, 6)}),
-        "text_only": ("hf-f32", user, {}),
-        "two_turns": ("hf-f32", two_turns, one),
-        "one_picture_4bit": ("mlx-4bit", user, one),
-    }
-
-
-def write_family(folder, config, files, seed, released=None):
-    """Both checkpoints and all cases: qwen3_vl_moe has the same."""
-    shutil.rmtree(folder, ignore_errors=True)
-    checkpoints = folder / "checkpoints"
-    write_hugging_face(
-        checkpoints / "hf-f32", config, files, to_hf_name, seed, released=released
-    )
-    write_mlx(
-        checkpoints / "hf-f32",
-        checkpoints / "mlx-4bit",
-        dtype="bfloat16",
-        quantize=True,
-        q_group_size=64,
-        q_bits=4,
-    )
-    full = ("one_picture", "one_picture_4bit")
-    for name, (checkpoint, ask, pictures) in cases().items():
-        brief = name not in full
-        write_case(folder, checkpoint, name, ask, pictures, seed, brief, enough=0.12)
+    return {**usual_cases("hf-f32"), "one_picture_4bit": Case("mlx-4bit", pictures=ONE)}
 
 
 def main(root):
-    config, files = sidecars(byte_level_bpe(296))
-    write_family(Path(root) / "parity" / "qwen3_vl", config, files, SEED)
+    config, files = sidecars(byte_level_bpe(288))
+    folder = Path(root) / "parity" / "qwen3_vl"
+    write_family(folder, config, files, to_hf_name, cases(), SEED)
 
 
 if __name__ == "__main__":

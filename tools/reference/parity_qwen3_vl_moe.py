@@ -8,10 +8,11 @@ import numpy as np
 from mlx_vlm.models.qwen3_vl_moe import vision
 
 import parity_qwen3_vl
-from parity_qwen3_vl import write_family
+from parity_cases import write_family
+from parity_qwen3_vl import cases, to_hf_name
 from tiny_tokenizers import byte_level_bpe
 
-SEED = 52
+SEED = 53
 
 
 def with_activation(kind, activation):
@@ -37,10 +38,12 @@ def sidecars(tokenizer):
     config["model_type"] = "qwen3_vl_moe"
     config["tie_word_embeddings"] = False
     config["vision_config"] |= {"model_type": "qwen3_vl_moe", "deepstack_visual_indexes": [0]}
+    config["vision_config"] |= {"hidden_size": 8, "num_heads": 1}
     config["text_config"] |= {
         "model_type": "qwen3_vl_moe_text",
         "tie_word_embeddings": False,
         "head_dim": 16,
+        "intermediate_size": 32,
         "rope_scaling": {
             "mrope_interleaved": True,
             "mrope_section": [4, 2, 2],
@@ -48,7 +51,7 @@ def sidecars(tokenizer):
         },
         "decoder_sparse_step": 1,
         "mlp_only_layers": [0],
-        "moe_intermediate_size": 64,
+        "moe_intermediate_size": 32,
         "norm_topk_prob": True,
         "num_experts": 4,
         "num_experts_per_tok": 2,
@@ -71,8 +74,9 @@ def fused(tensors):
 
 
 def main(root):
-    config, files = sidecars(byte_level_bpe(296))
-    write_family(Path(root) / "parity" / "qwen3_vl_moe", config, files, SEED, fused)
+    config, files = sidecars(byte_level_bpe(288))
+    folder = Path(root) / "parity" / "qwen3_vl_moe"
+    write_family(folder, config, files, to_hf_name, cases(), SEED, fused)
 
 
 if __name__ == "__main__":

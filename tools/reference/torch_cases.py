@@ -5,7 +5,9 @@ Runs in tools/tiny's environment, which has torch; mlx is not needed.
 
 import json
 import re
+import shutil
 import zlib
+from typing import Callable, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoTokenizer,
+    LogitsProcessor,
     PreTrainedTokenizerFast,
 )
 
@@ -24,9 +27,8 @@ import case_files
 from case_files import GREEDY_TOKENS
 from rows import write_json
 
-GROUP, BITS = 64, 4
+BITS = 4
 SPREAD = 0.6  # so that some tokens win clearly, as they do in a trained model
-CLEAR = 0.25  # a margin that no rounding turns
 
 
 def random_values(name, shape, seed):
@@ -68,61 +70,108 @@ def as_they_are(tensors):
     return tensors
 
 
-def write_hugging_face(
-    folder, config, sidecars, model, released_name, seed, arranged=as_they_are
-):
-    """Random weights in bfloat16 under the names of released checkpoints; the model gets them too.
-    A name of None is of a weight that is tied to another; `arranged` joins tensors that those
-    checkpoints hold as one."""
-    write_sidecars(folder, config, sidecars)
-    tensors, values = {}, {}
+class Checkpoint(NamedTuple):
+    """What write_family() makes a folder of. `model` builds one for the config; without it the model
+    before takes the values of this checkpoint, which then is one in 4 bits. A released_name of None
+    is of a weight that is tied to another; `arranged` joins tensors that checkpoints hold as one."""
+
+    config: dict
+    sidecars: dict
+    released_name: Callable
+    model: Callable | None = None
+    quantized: bool = False
+    arranged: Callable = as_they_are
+    values: Callable = random_values
+    group: int = 32
+
+
+def write_family(folder, checkpoints, cases, seed, reference_class):
+    """Every checkpoint with its cases. Hidden states are kept in the very first."""
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    shutil.rmtree(folder, ignore_errors=True)
+    model, brief = None, False
+    for name, checkpoint in checkpoints.items():
+        if checkpoint.model:
+            model = checkpoint.model(checkpoint.config)
+            randomise(model, checkpoint, seed)
+        write = write_mlx_4bit if checkpoint.quantized or not checkpoint.model else write_bfloat16
+        source = folder / "checkpoints" / name
+        write(source, checkpoint, model)
+        reference = reference_class(source, model)
+        for case, (own, ask, pictures) in cases.items():
+            if own == name:
+                write_case(folder, name, case, ask, pictures, seed, reference, brief)
+                brief = True
+
+
+def write_case(folder, checkpoint, name, ask, pictures, seed, reference, brief=False):
+    case_files.write_case(folder, checkpoint, name, ask, pictures, seed, [reference], brief)
+
+
+def randomise(model, checkpoint, seed):
+    """Random weights that bfloat16 can say."""
+    values = {}
     for name, parameter in model.state_dict().items():
-        there = released_name(name)
-        if there is None:
-            continue
-        value = torch.tensor(random_values(there, tuple(parameter.shape), seed)).bfloat16()
-        tensors[there], values[name] = value, value.float()
-    tensors = {name: value.contiguous() for name, value in arranged(tensors).items()}
-    save_torch_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        there = checkpoint.released_name(name)
+        if there is not None:
+            value = checkpoint.values(there, tuple(parameter.shape), seed)
+            values[name] = torch.tensor(value).bfloat16().float()
     load(model, values)
 
 
-def quantised(weight):
-    """MLX's affine layout: words of little-endian bits, a scale and a bias for each group."""
+def write_bfloat16(folder, checkpoint, model):
+    """Under the names of released checkpoints."""
+    write_sidecars(folder, checkpoint.config, checkpoint.sidecars)
+    tensors = {}
+    for name, parameter in model.state_dict().items():
+        there = checkpoint.released_name(name)
+        if there is not None:
+            tensors[there] = parameter.bfloat16()
+    arranged = checkpoint.arranged(tensors).items()
+    tensors = {name: value.contiguous() for name, value in arranged}
+    save_torch_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def quantised(weight, group, bits=BITS):
+    """MLX's affine layout: words of little-endian bits, a scale and a bias for each group; and the
+    values that it says."""
     rows, columns = weight.shape
-    grouped = weight.reshape(rows, -1, GROUP)
+    grouped = weight.reshape(rows, -1, group)
     low = grouped.min(-1)
-    scales = ((grouped.max(-1) - low) / (2**BITS - 1)).astype(np.float16)
+    scales = ((grouped.max(-1) - low) / (2**bits - 1)).astype(np.float16)
     biases = low.astype(np.float16)
     scale, bias = (a.astype(np.float32)[..., None] for a in (scales, biases))
-    numbers = np.clip(np.rint((grouped - bias) / scale), 0, 2**BITS - 1).astype(np.uint32)
-    pairs = numbers.reshape(rows, -1, 32 // BITS) << (BITS * np.arange(32 // BITS, dtype=np.uint32))
-    packed = np.bitwise_or.reduce(pairs, axis=-1).astype("<u4")
-    return packed, scales, biases, (numbers * scale + bias).reshape(rows, columns)
+    numbers = np.clip(np.rint((grouped - bias) / scale), 0, 2**bits - 1).astype(np.uint32)
+    each = (numbers.reshape(rows, columns)[..., None] >> np.arange(bits, dtype=np.uint32)) & 1
+    packed = np.packbits(each.reshape(rows, -1).astype(np.uint8), axis=1, bitorder="little")
+    return packed.view("<u4"), scales, biases, (numbers * scale + bias).reshape(rows, columns)
 
 
-def write_mlx_4bit(folder, config, sidecars, model, mlx_name, arranged=as_they_are):
+def write_mlx_4bit(folder, checkpoint, model):
     """As mlx-community quantises: the decoder's matrices in 4 bits where their rows are long enough,
     the rest in half precision. The model is left with the values that the file holds."""
-    quantization = {"group_size": GROUP, "bits": BITS, "mode": "affine"}
-    config = {**config, "quantization": quantization, "quantization_config": quantization}
-    write_sidecars(folder, config, sidecars)
+    quantization = {"group_size": checkpoint.group, "bits": BITS, "mode": "affine"}
+    both = {"quantization": quantization, "quantization_config": quantization}
+    write_sidecars(folder, {**checkpoint.config, **both}, checkpoint.sidecars)
     tensors, values = {}, {}
     for name, parameter in model.state_dict().items():
-        there, weight = mlx_name(name), parameter.numpy()
+        there, weight = checkpoint.released_name(name), parameter.numpy()
         if there is None:
             continue
         sees = any(part in there for part in ("vision", "projector", "mlp1"))
-        if not sees and weight.ndim == 2 and weight.shape[1] % GROUP == 0:
+        if not sees and weight.ndim == 2 and weight.shape[1] % checkpoint.group == 0:
             path = there.removesuffix(".weight")
-            packed, scales, biases, weight = quantised(weight)
+            packed, scales, biases, weight = quantised(weight, checkpoint.group)
             tensors |= {there: packed, f"{path}.scales": scales, f"{path}.biases": biases}
         else:
             half = weight.astype(np.float16)
             tensors[there] = np.moveaxis(half, 1, -1) if half.ndim == 4 and "patch" in there else half
             weight = half.astype(np.float32)
         values[name] = torch.tensor(weight)
-    tensors = {name: np.ascontiguousarray(value) for name, value in arranged(tensors).items()}
+    arranged = checkpoint.arranged(tensors).items()
+    tensors = {name: np.ascontiguousarray(value) for name, value in arranged}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "mlx"})
     load(model, values)
 
@@ -151,6 +200,26 @@ class recording:
     def __exit__(self, *_):
         for hook in self.hooks:
             hook.remove()
+
+
+class Watch(LogitsProcessor):
+    """Keeps by how much each token wins, in standard deviations of the logits; stops at a win below
+    `least`."""
+
+    def __init__(self, least):
+        self.least, self.margins = least, []
+
+    def __call__(self, input_ids, scores):
+        self.margins.append(margin_of(scores[0]))
+        return scores
+
+    def stops(self, input_ids, scores, **_):
+        return torch.full((1,), self.margins[-1] < self.least)
+
+
+def margin_of(logits):
+    best = logits.topk(2).values
+    return float((best[0] - best[1]) / logits.std())
 
 
 class TorchReference:
@@ -219,20 +288,16 @@ class TorchReference:
         found["position_ids"] = np.arange(length, dtype=np.int32)
         return found
 
-    def greedy(self, inputs, chunk=None):
+    def greedy(self, inputs, chunk=None, least=0):
+        watch = Watch(least)
         answer = self.model.generate(
             **inputs,
             max_new_tokens=GREEDY_TOKENS,
             do_sample=False,
-            output_logits=True,
-            return_dict_in_generate=True,
+            logits_processor=[watch],
+            stopping_criteria=[watch.stops],
         )
-        tokens = answer.sequences[0, inputs["input_ids"].shape[1] :].tolist()
-        margins = []
-        for logits in answer.logits:
-            best = logits[0].topk(2).values
-            margins.append(float((best[0] - best[1]) / logits.std()))
-        return tokens, min(margins)
+        return answer[0, inputs["input_ids"].shape[1] :].tolist(), min(watch.margins)
 
     def greedy_tokens(self, prompt, paths, inputs):
         return np.array(self.greedy(*inputs)[0], np.int32)
@@ -288,17 +353,16 @@ class ComposedReference(TorchReference):
         found["position_ids"] = np.arange(length, dtype=np.int32)
         return found
 
-    def greedy(self, inputs, chunk=None):
+    def greedy(self, inputs, chunk=None, least=0):
         with torch.no_grad():
             embeds, _ = self.embeds(inputs)
             tokens, margins = [], []
-            for _ in range(GREEDY_TOKENS):
+            while len(tokens) < GREEDY_TOKENS and min(margins, default=least) >= least:
                 logits = self.model.decoder(inputs_embeds=embeds[None], use_cache=False).logits
-                best = logits[0, -1].topk(2)
-                tokens.append(int(best.indices[0]))
-                margins.append(float((best.values[0] - best.values[1]) / logits[0, -1].std()))
-                row = self.model.decoder.get_input_embeddings()(best.indices[:1])
-                embeds = torch.cat([embeds, row])
+                best = logits[0, -1].argmax()[None]
+                tokens.append(int(best))
+                margins.append(margin_of(logits[0, -1]))
+                embeds = torch.cat([embeds, self.model.decoder.get_input_embeddings()(best)])
         return tokens, min(margins)
 
 
@@ -316,17 +380,3 @@ def with_pictures(messages, count, first):
     further = [{"type": "image"}] * count
     last["content"] = further + last["content"] if first else last["content"] + further
     return made
-
-
-def write_case(folder, checkpoint, name, ask, pictures, seed, reference):
-    """Hidden states are kept in the case that shows most, or the fixture grows."""
-    brief = name != "one_picture"
-    case_files.write_case(
-        folder, checkpoint, name, ask, pictures, seed, [reference], brief, CLEAR
-    )
-
-
-def quiet():
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()

@@ -4,9 +4,10 @@
 Fails on: an include against the ladder, a cycle between files, a third-party header outside its
 one or two homes, a source that no CMakeLists.txt lists, a src/ folder without its line in
 ARCHITECTURE.md, a file over 600 or a line over 100, a function over 70, a banned file name, an
-unfinished-work mark. Prints the longest files and functions as places to look at.
+unfinished-work mark, a parity fixture over 500 kB or with a narrow greedy token. Prints the longest files and functions as places to look at.
 Usage: tools/tidy/tidy.py [ROOT]; exit code 1 when anything failed.
 """
+import json
 import re
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ HOMES = {
 FILE_LINES_MAX = 600
 LINE_COLUMNS_MAX = 100
 FUNCTION_LINES_MAX = 70
+FIXTURE_BYTES_MAX = 500_000  # a family's folder of tests/fixtures/parity, docs/parity.md
+MARGIN_MIN = 0.15  # of greedy tokens, as in tools/reference/case_files.py
 BANNED_NAMES = re.compile(r"(^|_)(utils?|common|helpers?|misc|managers?|impl2|new|v2)(_|$)")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 INCLUDE = re.compile(r'^\s*#include\s+[<"]([^>"]+)[>"]', re.M)
@@ -153,6 +156,18 @@ class Tidy:
             if f"`{folder.name}/`" not in text:
                 self.fail(f"src/{folder.name}", "no line in ARCHITECTURE.md")
 
+    def check_fixtures(self):
+        parity = self.root / "tests/fixtures/parity"
+        for family in sorted(parity.glob("*")):
+            size = sum(path.stat().st_size for path in family.rglob("*") if path.is_file())
+            where = family.relative_to(self.root)
+            if size > FIXTURE_BYTES_MAX:
+                self.fail(where, f"{size} bytes, at most {FIXTURE_BYTES_MAX}")
+        for manifest in sorted(parity.glob("*/cases/*/manifest.json")):
+            margin = json.loads(manifest.read_text())["smallest_greedy_margin"]
+            if margin < MARGIN_MIN:
+                self.fail(manifest.relative_to(self.root), f"a greedy token wins by {margin}, at least {MARGIN_MIN}")
+
     def run(self):
         graph = {}
         for path, relative in self.sources():
@@ -165,6 +180,7 @@ class Tidy:
         self.check_cycles(graph)
         self.check_lists()
         self.check_architecture()
+        self.check_fixtures()
         return self.failures
 
 

@@ -61,6 +61,13 @@ class TidyTest(unittest.TestCase):
         self.assert_finds("name the thing", {"src/base/string_utils.h": ""})
         self.assert_finds("unfinished work", {"src/base/a.h": "// TO" + "DO later\n"})
 
+    def test_large_fixture_and_narrow_token(self):
+        case = "tests/fixtures/parity/llava/cases/one/"
+        self.assert_finds("at most 500000", {"src/base/a.h": "", case + "stages.safetensors": "x" * 500001})
+        manifest = case + "manifest.json"
+        self.assert_finds("wins by 0.149", {"src/base/a.h": "", manifest: '{"smallest_greedy_margin": 0.149}'})
+        self.assertEqual(self.findings({"src/base/a.h": "", manifest: '{"smallest_greedy_margin": 0.15}'}), [])
+
 
 if __name__ == "__main__":
     unittest.main()
