@@ -416,7 +416,8 @@ TEST(Config, RefusesDecodersThatWouldAnswerWrongly) {
   EXPECT_ERROR(read_text(R"({"rope_theta": 0})", "llama"), ErrorKind::kInvalidData,
                "above 0 at 'rope_theta'");
   EXPECT_ERROR(text::decoder_type("gpt2", "text_config.model_type"), ErrorKind::kUnsupported,
-               "expected text_config.model_type among llama, mistral, qwen2, qwen3 but got 'gpt2'");
+               "expected text_config.model_type among llama, mistral, ministral3, qwen2, qwen3 but "
+               "got 'gpt2'");
 }
 
 TEST(Config, RefusesSizesOutOfRangeByKey) {

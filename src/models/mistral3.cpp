@@ -1,6 +1,6 @@
-// Mistral Small 3.1 and 3.2: Pixtral whose patches are normalised and merged with their neighbours
-// before the projector. Sources: Hugging Face modeling_mistral3, mlx_vlm/models/mistral3. Decoders
-// of the type ministral3 are not here.
+// Mistral Small 3.1 and 3.2, Ministral 3: Pixtral whose patches are normalised and merged with
+// their neighbours before the projector. Sources: Hugging Face modeling_mistral3,
+// modeling_ministral3, mlx_vlm/models/mistral3.
 //
 // Legend: E tower width, m patches merged on each side.
 #include "base/error.h"

@@ -62,12 +62,16 @@ mx::array Attention::operator()(const mx::array& x_TD, const RmsNorm& norm, cons
   const auto heads = [&](const mx::array& x, int count) {
     return kernels::reshaped(x, {t, count, config_.head_dim});
   };
-  const auto rotated = [&](const mx::array& x, const std::optional<RmsNorm>& head_norm) {
-    return kernels::rope(head_norm ? (*head_norm)(x) : x, rope.cos_TR, rope.sin_TR);
+  const auto rotated = [&](const mx::array& x, const std::optional<RmsNorm>& head_norm,
+                           const mx::array& cos_TR, const mx::array& sin_TR) {
+    return kernels::rope(head_norm ? (*head_norm)(x) : x, cos_TR, sin_TR);
   };
   const auto [q, k, v] = qkv_(x_TD, norm);
-  const auto q_THD = rotated(heads(q, config_.num_attention_heads), q_norm_);
-  const auto k_TKD = rotated(heads(k, config_.num_key_value_heads), k_norm_);
+  const auto q_THD =
+      rotated(heads(q, config_.num_attention_heads), q_norm_,
+              rope.query_cos_TR.value_or(rope.cos_TR), rope.query_sin_TR.value_or(rope.sin_TR));
+  const auto k_TKD =
+      rotated(heads(k, config_.num_key_value_heads), k_norm_, rope.cos_TR, rope.sin_TR);
   const auto v_TKD = heads(v, config_.num_key_value_heads);
   AttentionSpec spec;
   spec.scale =

@@ -45,6 +45,21 @@ std::string scaling_type(const Json& scaling) {
 // "su" is what the first checkpoints called it.
 bool is_longrope(const std::string& type) { return type == "longrope" || type == "su"; }
 
+// How much YaRN enlarges cosines and sines: what the config says, or the paper's 0.1 log(factor)
+// + 1.
+double yarn_stretch(const Json& scaling, double factor) {
+  const auto grown = [&](const char* key) {
+    const double share = scaling[key].is_null() ? 1 : scaling[key].as_double();
+    return factor <= 1 ? 1 : 0.1 * share * std::log(factor) + 1;
+  };
+  const auto told = [&](const char* key) {
+    return !scaling[key].is_null() && scaling[key].as_double() != 0;
+  };
+  const bool both = told("mscale") && told("mscale_all_dim");
+  const double standard = both ? grown("mscale") / grown("mscale_all_dim") : grown("");
+  return positive_number(scaling, "attention_factor", standard);
+}
+
 void scale_frequencies(const Json& scaling, std::vector<float>& frequencies) {
   const std::string type = scaling_type(scaling);
   // "dynamic" changes nothing within max_position_embeddings, and no prompt goes beyond.
@@ -56,9 +71,8 @@ void scale_frequencies(const Json& scaling, std::vector<float>& frequencies) {
     scale_as_llama3(scaling, frequencies);
   } else {
     fail(ErrorKind::kUnsupported,
-         "[{}] expected rope scaling default, dynamic, linear, llama3, longrope, su or mrope but "
-         "got "
-         "'{}'",
+         "[{}] expected rope scaling default, dynamic, linear, llama3, longrope, su, yarn or mrope "
+         "but got '{}'",
          scaling.where(), type);
   }
 }
@@ -113,8 +127,11 @@ RotaryEmbedding::RotaryEmbedding(const Json& config, int head_dim, double standa
     inv_freq_.push_back(static_cast<float>(1 / std::pow(theta, 2.0 * i / rotated)));
   }
   const Json scaling = older.size() > 0 ? older : newer;
+  read_query_growth(scaling);
   if (is_longrope(scaling_type(scaling))) {
     read_longrope(config, scaling);
+  } else if (scaling_type(scaling) == "yarn") {
+    read_yarn(scaling, theta);
   } else {
     scale_frequencies(scaling, inv_freq_);
   }
@@ -157,6 +174,42 @@ void RotaryEmbedding::read_longrope(const Json& config, const Json& scaling) {
   inv_freq_ = divided("short_factor");
 }
 
+// Frequencies that turn less than beta_slow times within the context are divided by the factor,
+// those that turn more than beta_fast times stay, those between are blended by their place.
+void RotaryEmbedding::read_yarn(const Json& scaling, double theta) {
+  const double factor = required(scaling, "factor");
+  const double context = required(scaling, "original_max_position_embeddings");
+  const auto count = static_cast<double>(inv_freq_.size());
+  const auto place = [&](const char* key, double standard) {
+    const double turns = positive_number(scaling, key, standard);
+    return count * std::log(context / (turns * 2 * std::numbers::pi)) / std::log(theta);
+  };
+  const bool whole = scaling.get_bool("truncate", true);
+  const double fast = place("beta_fast", 32);
+  const double slow = place("beta_slow", 1);
+  const double first = std::max(whole ? std::floor(fast) : fast, 0.0);
+  double last = std::min(whole ? std::ceil(slow) : slow, 2 * count - 1);
+  if (last == first) last += 0.001;
+  for (size_t i = 0; i < inv_freq_.size(); ++i) {
+    const double slowed = std::clamp((static_cast<double>(i) - first) / (last - first), 0.0, 1.0);
+    const double frequency = inv_freq_[i];
+    inv_freq_[i] = static_cast<float>(frequency / factor * slowed + frequency * (1 - slowed));
+  }
+  stretch_ = static_cast<float>(yarn_stretch(scaling, factor));
+}
+
+void RotaryEmbedding::read_query_growth(const Json& scaling) {
+  if (scaling["llama_4_scaling_beta"].is_null()) return;
+  query_beta_ = static_cast<float>(required(scaling, "llama_4_scaling_beta"));
+  query_context_ = static_cast<float>(required(scaling, "original_max_position_embeddings"));
+}
+
+mx::array RotaryEmbedding::query_growth(const mx::array& positions_AT) const {
+  const auto first = mx::transpose(mx::take(positions_AT, mx::array({0}), 0));
+  const auto contexts = mx::floor(mx::divide(first, mx::array(query_context_)));
+  return mx::add(mx::multiply(mx::log1p(contexts), mx::array(query_beta_)), mx::array(1.0f));
+}
+
 RopeTables RotaryEmbedding::tables(const mx::array& position_ids_AT) const {
   const auto count = static_cast<int>(inv_freq_.size());
   const auto row_of = [&](const std::vector<float>& frequencies) {
@@ -175,7 +228,17 @@ RopeTables RotaryEmbedding::tables(const mx::array& position_ids_AT) const {
             mx::multiply(mx::sin(angles), mx::array(stretch_))};
   }
   const auto angles = mx::multiply(turning, row_of(inv_freq_));
-  return {mx::cos(angles), mx::sin(angles)};
+  RopeTables tables{mx::cos(angles), mx::sin(angles)};
+  if (stretch_ != 1) {
+    tables.cos_TR = mx::multiply(tables.cos_TR, mx::array(stretch_));
+    tables.sin_TR = mx::multiply(tables.sin_TR, mx::array(stretch_));
+  }
+  if (query_beta_ > 0) {
+    const auto growth_T1 = query_growth(positions_AT);
+    tables.query_cos_TR = mx::multiply(tables.cos_TR, growth_T1);
+    tables.query_sin_TR = mx::multiply(tables.sin_TR, growth_T1);
+  }
+  return tables;
 }
 
 }  // namespace fovea::nn

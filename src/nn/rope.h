@@ -1,8 +1,8 @@
-// Rotary tables from a model's config: plain, linear, llama3 and longrope scaling, and M-RoPE, in
-// which three position axes share the frequencies, in sections or interleaved. Source of the
-// formulas: RoFormer (arXiv:2104.09864), Qwen2-VL (arXiv:2409.12191), Qwen3-VL (arXiv:2511.21631),
-// LongRoPE (arXiv:2402.13753), Hugging Face
-// modeling_rope_utils.
+// Rotary tables from a model's config: plain, linear, llama3, yarn and longrope scaling, and
+// M-RoPE, in which three position axes share the frequencies, in sections or interleaved. Source of
+// the formulas: RoFormer (arXiv:2104.09864), Qwen2-VL (arXiv:2409.12191), Qwen3-VL
+// (arXiv:2511.21631), YaRN (arXiv:2309.00071), LongRoPE (arXiv:2402.13753), Hugging Face
+// modeling_rope_utils and modeling_ministral3.
 //
 // Legend: T rows, A position axes, R frequencies (half the rotated size). A is 1, or 3 for M-RoPE,
 // or 2 for longrope, whose frequencies depend on how long the text is: the second axis has the last
@@ -10,6 +10,7 @@
 // it is cut.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/json.h"
@@ -22,6 +23,9 @@ namespace mx = mlx::core;
 struct RopeTables {
   mx::array cos_TR;
   mx::array sin_TR;
+  // Of queries, where they grow with their position (llama_4_scaling_beta): the same, times that.
+  std::optional<mx::array> query_cos_TR = std::nullopt;
+  std::optional<mx::array> query_sin_TR = std::nullopt;
 };
 
 class RotaryEmbedding {
@@ -41,12 +45,18 @@ class RotaryEmbedding {
 
  private:
   void read_longrope(const Json& config, const Json& scaling);
+  void read_yarn(const Json& scaling, double theta);
+  void read_query_growth(const Json& scaling);
+  // [T, 1]: 1 + beta log(1 + floor(position / context)).
+  mx::array query_growth(const mx::array& positions_AT) const;
 
   std::vector<float> inv_freq_;   // [R]
   std::vector<int> axis_of_;      // [R], for M-RoPE
   std::vector<float> long_freq_;  // [R], in place of inv_freq_ from long_context_ positions on
   int long_context_ = 0;          // 0: no longrope
   float stretch_ = 1;             // of cosines and sines
+  float query_beta_ = 0;          // 0: queries do not grow
+  float query_context_ = 0;
 };
 
 }  // namespace fovea::nn

@@ -161,8 +161,46 @@ TEST(RotaryEmbedding, RefusesNumbersThatMakeNoRotation) {
                  Kind::kInvalidData, "'rope_scaling.high_freq_factor' above 4");
   expect_refused(R"({"partial_rotary_factor": 0.05})", Kind::kInvalidData, "an even number");
   expect_refused(R"({"partial_rotary_factor": 2})", Kind::kInvalidData, "an even number");
-  expect_refused(R"({"rope_scaling": {"type": "yarn"}})", Kind::kUnsupported, "got 'yarn'");
+  expect_refused(R"({"rope_scaling": {"type": "ntk"}})", Kind::kUnsupported, "got 'ntk'");
+  expect_refused(R"({"rope_scaling": {"type": "yarn", "factor": 4}})", Kind::kInvalidData,
+                 "'rope_scaling.original_max_position_embeddings'");
+  expect_refused(R"({"rope_parameters": {"llama_4_scaling_beta": 0.1}})", Kind::kInvalidData,
+                 "'rope_parameters.original_max_position_embeddings'");
   EXPECT_ERROR(rope_of("{}", 15), Kind::kInvalidData, "an even number");
+}
+
+// With theta 10000 and heads of 16, frequency i turns 512 * 10^(-i/2) / 2 pi times in 512 tokens:
+// 32 times before i = 0.8, which is whole from 0 on, and once before i = 3.8, which is whole up
+// to 4.
+TEST(RotaryEmbedding, YarnDividesWhatTurnsLittle) {
+  const std::string yarn =
+      R"("type": "yarn", "factor": 4, "original_max_position_embeddings": 512)";
+  const auto plain = frequencies("{}");
+  const auto slowed = frequencies("{\"rope_scaling\": {" + yarn + "}}");
+  for (int i = 0; i < 8; ++i) {
+    const double share = std::min(i / 4.0, 1.0);
+    EXPECT_NEAR(slowed[i], plain[i] * (share / 4 + 1 - share), 1e-6) << i;
+  }
+  const auto length = [](const std::string& config, int position) {
+    const auto tables = rope_of(config).tables(mx::full({1, 1}, position, mx::int32));
+    const auto squares = [](const mx::array& cosines, const mx::array& sines) {
+      return mx::sqrt(mx::add(mx::square(cosines), mx::square(sines)));
+    };
+    const auto keys = squares(tables.cos_TR, tables.sin_TR);
+    const auto queries = squares(tables.query_cos_TR.value_or(tables.cos_TR),
+                                 tables.query_sin_TR.value_or(tables.sin_TR));
+    return std::pair{mx::max(keys).item<float>(), mx::max(queries).item<float>()};
+  };
+  const double stretch = 0.1 * std::log(4.0) + 1;
+  EXPECT_NEAR(length("{\"rope_scaling\": {" + yarn + "}}", 3).first, stretch, 1e-5);
+  // Ministral 3 says both of a ratio that is 1, and lets queries grow.
+  const std::string grown = "{\"rope_parameters\": {" + yarn +
+                            R"(, "mscale": 1, "mscale_all_dim": 1, "llama_4_scaling_beta": 0.1}})";
+  for (const auto& [position, growth] : {std::pair{511, 1.0}, {512, 1 + 0.1 * std::log(2.0)}}) {
+    const auto [keys, queries] = length(grown, position);
+    EXPECT_NEAR(keys, 1, 1e-5) << position;
+    EXPECT_NEAR(queries, growth, 1e-5) << position;
+  }
 }
 
 // Qwen3-VL's order: time, height, width, time, ... until height and width have theirs.

@@ -12,7 +12,7 @@ from transformers import (
     PixtralProcessor,
 )
 
-from case_files import TWO, Case, usual_cases
+from case_files import ONE, TWO, Case, two_turns, usual_cases
 from sidecars import (
     CLIP_MEAN,
     CLIP_STD,
@@ -70,7 +70,31 @@ VISION = small_tower(
 )
 
 
-def configured(merge):
+# As Ministral 3 has it, in a context that a picture's prompt outgrows.
+MINISTRAL = small(
+    "ministral3",
+    architectures=["Ministral3ForCausalLM"],
+    head_dim=24,
+    max_position_embeddings=512,
+    rms_norm_eps=1e-05,
+    rope_parameters={
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "factor": 16.0,
+        "llama_4_scaling_beta": 0.1,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+        "original_max_position_embeddings": 32,
+        "rope_theta": 1000.0,
+        "rope_type": "yarn",
+        "type": "yarn",
+    },
+    sliding_window=None,
+    vocab_size=296,
+)
+
+
+def configured(merge, text=TEXT):
     tokenizer = byte_level_bpe(296, SPECIALS)
     start = tokenizer.token_to_id("<s>")
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -83,7 +107,7 @@ def configured(merge):
         "image_token_index": tokenizer.token_to_id("[IMG]"),
         "model_type": "llava",
         "projector_hidden_act": "gelu",
-        "text_config": TEXT,
+        "text_config": text,
         "tie_word_embeddings": False,
         "vision_config": VISION,
         "vision_feature_layer": -1,
@@ -162,6 +186,8 @@ def main(root):
     }
     # Hugging Face's mistral3 stumbles over a picture of one patch.
     larger = {name: case for name, case in cases.items() if name != "tiny_picture"}
+    larger["two_turns_ministral3"] = Case("ministral3-bf16", two_turns, ONE)
+    larger["two_pictures_ministral3"] = Case("ministral3-bf16", pictures=TWO)
     kinds = {
         "pixtral": (1, LlavaForConditionalGeneration, cases),
         "mistral3": (2, Mistral3ForConditionalGeneration, larger),
@@ -173,6 +199,9 @@ def main(root):
             "hf-bf16": Checkpoint(config, sidecars, released_name, build),
             "mlx-4bit": Checkpoint({**config, "model_type": family}, sidecars, mlx_name),
         }
+        if family == "mistral3":
+            own = configured(merge, MINISTRAL)
+            checkpoints["ministral3-bf16"] = Checkpoint(*own, released_name, build)
         write_family(Path(root) / "parity" / family, checkpoints, own_cases, SEED, Pixtral)
 
 

@@ -22,6 +22,8 @@ constexpr DecoderType kDecoders[] = {
     {"llama", false, Sliding::kNone, 32000, 4096, 11008, 32, 32, 0, 2048, 1e-6f, 1e4, 0, 0},
     {"mistral", false, Sliding::kEveryLayer, 32000, 4096, 14336, 32, 32, 8, 131072, 1e-6f, 1e4,
      4096, 0},
+    {"ministral3", false, Sliding::kEveryLayer, 131072, 4096, 14336, 34, 32, 8, 262144, 1e-5f, 1e6,
+     0, 0, 128},
     {"qwen2", true, Sliding::kWhenTold, 151936, 4096, 22016, 32, 32, 32, 32768, 1e-6f, 1e4, 4096,
      28},
     {"qwen3", false, Sliding::kWhenTold, 151936, 4096, 22016, 32, 32, 32, 32768, 1e-6f, 1e4, 4096,

@@ -1,7 +1,7 @@
-// The decoder of llama, qwen2, qwen3 and mistral, and of the families built on them: RMS norms
-// before attention and a SwiGLU MLP; gemma's differs in what its config says. Sources: Hugging Face
-// modeling_llama, modeling_qwen2, modeling_qwen3, modeling_mistral, modeling_gemma3. Engine thread
-// only, but for reading configs.
+// The decoder of llama, qwen2, qwen3, mistral and ministral3, and of the families built on them:
+// RMS norms before attention and a SwiGLU MLP; gemma's differs in what its config says. Sources:
+// Hugging Face modeling_llama, modeling_qwen2, modeling_qwen3, modeling_mistral, modeling_gemma3.
+// Engine thread only, but for reading configs.
 //
 // Legend: T rows of a step, D hidden size, V vocabulary, A position axes.
 #pragma once
@@ -59,7 +59,8 @@ struct DecoderType {
   bool fused_projections = false;     // qkv_proj and gate_up_proj: phi3
 };
 
-// The row of llama, mistral, qwen2 or qwen3. Any other is Error(kUnsupported) that names `where`.
+// The row of llama, mistral, ministral3, qwen2 or qwen3. Any other is Error(kUnsupported) that
+// names `where`.
 const DecoderType& decoder_type(const std::string& model_type, const std::string& where);
 
 // Keys keep their spelling in config.json.
