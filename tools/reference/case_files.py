@@ -9,7 +9,6 @@ A reference is an object with
 and tokenizer, dtype and packages.
 """
 
-import itertools
 from typing import Callable, NamedTuple
 
 import numpy as np
@@ -134,12 +133,8 @@ def drawn(pictures, seed):
     }
 
 
-def attempts(pictures):
-    """(seed of the pictures, question): where nothing can be drawn, more questions."""
-    if any(isinstance(picture, tuple) for picture in pictures.values()):
-        return itertools.product(range(DRAWINGS), QUESTIONS)
-    longer = (f"{first} {second}" for first in QUESTIONS for second in QUESTIONS)
-    return ((0, question) for question in itertools.chain(QUESTIONS, longer))
+def longer_questions():
+    return [f"{first} {second}" for first in QUESTIONS for second in QUESTIONS]
 
 
 def answered(references, inputs, least):
@@ -156,26 +151,39 @@ def answered(references, inputs, least):
     return narrowest
 
 
-def clear_case(references, ask, pictures, case):
-    """The pictures and the question whose greedy answer is clear, or clearer than all others that
-    were tried; the pictures lie in the folder `case`."""
-    paths = [case / file for file in pictures]
-    best, lying = (0, None, None), None
-    for seed, question in attempts(pictures):
-        if seed != lying:
-            save(drawn(pictures, seed), case)
-            lying = seed
-        inputs = references[0].prepare(ask(question), paths)[2:]
+def best_question(references, ask, paths, enough=CLEAR, questions=QUESTIONS, best=(0, None)):
+    """(margin, messages) of the question whose greedy answer is the most clear-cut, or the first that
+    wins by `enough`; `best` where none is better and none has MARGIN_MIN."""
+    for question in questions:
+        messages = ask(question)
+        inputs = references[0].prepare(messages, paths)[2:]
         margin = answered(references, inputs, max(best[0], MARGIN_MIN))
         if margin > best[0]:
-            best = (margin, seed, question)
-        if margin >= CLEAR:
+            best = (margin, messages)
+        if margin >= enough:
             break
-    margin, seed, question = best
+    return best
+
+
+def clear_case(references, ask, pictures, case):
+    """(margin, seed of the pictures, messages): the clearest answer over pictures that are drawn in
+    turn or, where nothing can be drawn, over more questions. The pictures lie in the folder `case`."""
+    paths = [case / file for file in pictures]
+    fixed = not any(isinstance(picture, tuple) for picture in pictures.values())
+    questions = QUESTIONS + longer_questions() if fixed else QUESTIONS
+    best, chosen = (0, None), 0
+    for seed in range(1 if fixed else DRAWINGS):
+        save(drawn(pictures, seed), case)
+        found = best_question(references, ask, paths, CLEAR, questions, best)
+        if found[0] > best[0]:
+            best, chosen = found, seed
+        if best[0] >= CLEAR:
+            break
+    margin, messages = best
     if margin < MARGIN_MIN:
         raise SystemExit(f"{case}: no greedy answer has a margin of {MARGIN_MIN}: change the seed")
-    save(drawn(pictures, seed), case)
-    return margin, seed, ask(question), paths
+    save(drawn(pictures, chosen), case)
+    return margin, chosen, messages
 
 
 def save(images, folder):
@@ -207,7 +215,8 @@ def write_case(folder, checkpoint, name, ask, pictures, seed, references, brief=
     case = folder / "cases" / name
     case.mkdir(parents=True)
     reference, precise = references[0], references[-1]
-    margin, picture_seed, messages, paths = clear_case(references, ask, pictures, case)
+    margin, picture_seed, messages = clear_case(references, ask, pictures, case)
+    paths = [case / file for file in pictures]
     request = {
         "checkpoint": f"../../checkpoints/{checkpoint}",
         "messages": messages,
