@@ -8,6 +8,7 @@
 #include <exception>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -142,10 +143,19 @@ void ThreadPool::set_thread_count(int threads) { wanted_threads.store(checked(th
 
 ThreadPool::ThreadPool(int threads)
     : state_(std::make_unique<State>()), threads_(checked(threads)) {
-  for (int i = 1; i < threads_; ++i) state_->workers.emplace_back([this] { work(); });
+  try {
+    for (int i = 1; i < threads_; ++i) state_->workers.emplace_back([this] { work(); });
+  } catch (const std::system_error& error) {
+    const size_t started = state_->workers.size();
+    end_workers();
+    fail(ErrorKind::kIo, "[threads] expected room for {} threads but got {}: {}", threads_,
+         started + 1, error.what());
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { end_workers(); }
+
+void ThreadPool::end_workers() {
   {
     const std::lock_guard lock(state_->mutex);
     state_->stop.store(true);

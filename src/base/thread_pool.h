@@ -19,6 +19,7 @@ class ThreadPool {
   // called before the first use of instance().
   static void set_thread_count(int threads);
 
+  // Threads that cannot be had are Error(kIo).
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -34,12 +35,14 @@ class ThreadPool {
  private:
   struct State;
   void work();
+  void end_workers();
   std::unique_ptr<State> state_;
   int threads_;
 };
 
 // Calls body(begin, end) over [0, count) on the process's pool, in pieces of at least `grain`. What
-// a piece holds must not matter to the result.
+// a piece holds must not matter to the result. A body must not call it again; what a body throws is
+// thrown here, as by run().
 void parallel_for(int count, int grain, const std::function<void(int, int)>& body);
 
 }  // namespace fovea

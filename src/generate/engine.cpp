@@ -20,7 +20,6 @@
 namespace fovea::generate {
 namespace {
 
-
 double milliseconds(Clock::duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
 }

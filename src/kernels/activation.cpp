@@ -39,10 +39,14 @@ mx::array gelu_from(const mx::array& x, const mx::array& bent) {
 }
 
 mx::array elementwise(const char* name, const mx::array& x, Activation activation) {
-  const auto run = [activation, count = static_cast<int>(x.size())](const Arrays& in, float* y) {
+  const auto run = [activation](const Arrays& in, float* y) {
     const Floats values(in[0]);
-    parallel_for(count, kElementGrain, [&](int begin, int end) {
-      activate(activation, values.data() + begin, static_cast<size_t>(end - begin), y + begin);
+    const size_t count = in[0].size();
+    const auto pieces = static_cast<int>((count + kElementGrain - 1) / kElementGrain);
+    parallel_for(pieces, 1, [&](int begin, int end) {
+      const size_t from = static_cast<size_t>(begin) * kElementGrain;
+      const size_t to = std::min(count, static_cast<size_t>(end) * kElementGrain);
+      activate(activation, values.data() + from, to - from, y + from);
     });
   };
   const auto fallback = [activation](const Arrays& in) {

@@ -46,6 +46,26 @@ TEST(Check, FindsNan) {
   EXPECT_EQ(report.first_mismatch->index, 4u);
 }
 
+TEST(Check, FindsAFaultBesideInfinities) {
+  const auto x = mx::array({1.0f, -INFINITY, INFINITY, 2.0f, 3.0f, -INFINITY}, {2, 3});
+  for (const float fault : {0.0f, 1.0f, INFINITY, NAN}) {
+    set_checks(true);
+    mx::eval(copy_with_fault(x, fault));
+    set_checks(false);
+    EXPECT_EQ(check_report().first_mismatch.has_value(), fault != 0) << fault;
+  }
+}
+
+TEST(Check, FindsAnotherShape) {
+  set_checks(true);
+  const auto run = [](const Arrays&, float* y) { std::fill(y, y + 6, 0.0f); };
+  const auto fallback = [](const Arrays&) { return mx::zeros({3, 2}); };
+  mx::eval(make_op({"shape", {2, 3}, run, fallback}, {mx::zeros({1})}));
+  set_checks(false);
+  ASSERT_TRUE(check_report().first_mismatch.has_value());
+  EXPECT_EQ(check_report().first_mismatch->shape, "[2, 3] for [3, 2]");
+}
+
 TEST(Check, LetsARightKernelPass) {
   const auto report = report_of_fault(0);
   EXPECT_EQ(report.checked, 1);

@@ -19,8 +19,9 @@ struct DecodeWeight {
   float* y = nullptr;
 };
 
-// All of them share x [m_count, K]. `then(i, begin, end)` is called, on any thread, when columns
-// [begin, end) of product i are there for all rows; what it does must not depend on the cut.
+// At least one weight; all of them share x [m_count, K]. `then(i, begin, end)` is called, on any
+// thread, when columns [begin, end) of product i are there for all rows; what it does must not
+// depend on the cut.
 using ColumnsDone = std::function<void(size_t i, int begin, int end)>;
 void decode_products(const float* x, int m_count, std::span<const DecodeWeight> weights,
                      const ColumnsDone& then = {});

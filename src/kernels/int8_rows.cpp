@@ -1,8 +1,10 @@
 #include "kernels/int8_rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "base/error.h"
 #include "kernels/isa/isa.h"
 #include "kernels/matmul.h"
 #include "kernels/op.h"
@@ -12,10 +14,17 @@
 namespace fovea::kernels {
 namespace {
 
-// One row; returns the sum of its bytes.
+// One row; returns the sum of its bytes. What is not finite makes all products of the row NaN.
 int32_t round_row(const float* x, int k, int8_t* bytes, float& scale) {
   float largest = 0;
-  for (int i = 0; i < k; ++i) largest = std::max(largest, std::abs(x[i]));
+  for (int i = 0; i < k; ++i) {
+    if (!std::isfinite(x[i])) {
+      std::fill(bytes, bytes + k, int8_t{0});
+      scale = NAN;
+      return 0;
+    }
+    largest = std::max(largest, std::abs(x[i]));
+  }
   scale = largest / 127;
   const float inverse = scale > 1e-30f ? 1 / scale : 0;
   int32_t sum = 0;
@@ -35,6 +44,10 @@ Int8Rows int8_rows(const Weight& weight) {
   const WeightSlots slots = append_weight(weight, parts);
   mx::eval(parts);
   const auto w = slots.rows(parts);
+  if (slots.k > kInt8InputsMax) {
+    fail(ErrorKind::kUnsupported, "[int8_rows] expected at most {} inputs but got {}",
+         kInt8InputsMax, slots.k);
+  }
   const auto n = static_cast<size_t>(slots.n);
   const auto k = static_cast<size_t>(slots.k);
   std::vector<int8_t> bytes(n * k);

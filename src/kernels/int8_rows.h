@@ -24,7 +24,11 @@ struct Int8Rows {
 // Whether products take it: the processor has instructions for it.
 bool multiplies_int8_rows();
 
-// Made from the weight, which may be quantised. Nothing is lazy.
+// Beyond it the 32 bits of a sum would not hold K products of 255 and 127.
+inline constexpr int kInt8InputsMax = 65536;
+
+// Made from the weight, which may be quantised; more inputs are Error(kUnsupported). A row with a
+// value that is not finite gives NaN. Nothing is lazy.
 Int8Rows int8_rows(const Weight& weight);
 
 }  // namespace fovea::kernels

@@ -239,8 +239,7 @@ Arrays gradients(const ProductOp& op, const Arrays& in, const mx::array& cotange
 
 mx::array make_product(const char* name, const ProductOp& op, mx::Shape shape,
                        const Arrays& inputs) {
-  const int rows =
-      static_cast<int>(inputs[0].size() / static_cast<size_t>(std::max(op.weight.k, 1)));
+  const int rows = row_count(inputs[0]);
   const auto& q = op.weight.quantization;
   const int first_decode = has_decode_rows(q) ? first_decode_row(rows) : rows;
   const RowPlan plan{first_decode, op.prompt_kind(inputs[op.weight.first]),

@@ -57,7 +57,8 @@ mx::array quantized_matmul(const mx::array& x, const mx::array& w, const mx::arr
                            const mx::array& biases, const Quantization& quantization,
                            const std::optional<mx::array>& bias);
 
-// Rows `ids` (int32 [T]) of a table [V, K] as float32 [T, K].
+// Rows `ids` (int32 [T], each in [0, V), which is the caller's to check) of a table [V, K] as
+// float32 [T, K].
 mx::array embedding(const mx::array& ids, const Weight& table);
 
 }  // namespace fovea::kernels

@@ -433,6 +433,19 @@ TEST(Int8Rows, ANotFiniteActivationIsNotHidden) {
   EXPECT_TRUE(mx::all(mx::isnan(y)).item<bool>());
 }
 
+TEST(Int8Rows, ANotFiniteWeightIsNotHidden) {
+  SKIP_WITHOUT_INT8_ROWS();
+  for (const float bad : {NAN, INFINITY}) {
+    std::vector<float> values(size_t{3} * 64, 1.0f);
+    values[64 + 9] = bad;
+    const mx::array w(values.data(), {3, 64}, mx::float32);
+    const auto y = linear(random({5, 64}), with_int8_rows({.values = w}));
+    const auto is_nan = mx::isnan(y);
+    EXPECT_TRUE(mx::all(mx::slice(is_nan, {0, 1}, {5, 2})).item<bool>());
+    EXPECT_EQ(mx::sum(is_nan).item<int>(), 5);
+  }
+}
+
 TEST(Linear, RefusesResidualsAndGatesOfOtherShapes) {
   const Weight w{.values = random({8, 16})};
   EXPECT_ERROR(linear(random({2, 16}), w, {Activation::kNone, random({2, 7})}),

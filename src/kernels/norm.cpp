@@ -12,8 +12,6 @@ namespace {
 
 constexpr int kRowGrain = 8;
 
-int row_count(const mx::array& x) { return static_cast<int>(x.size()) / std::max(1, x.shape(-1)); }
-
 }  // namespace
 
 mx::array checked_norm_weight(const mx::array& x, const mx::array& weight) {

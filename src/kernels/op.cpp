@@ -173,6 +173,11 @@ template class Elements<float>;
 template class Elements<uint16_t>;
 template class Elements<uint8_t>;
 
+int row_count(const mx::array& x) {
+  if (x.ndim() == 0) return 0;
+  return static_cast<int>(x.size() / static_cast<size_t>(std::max(1, x.shape(-1))));
+}
+
 std::string shape_text(const mx::array& a) {
   return fmt::format("[{}]", fmt::join(a.shape().begin(), a.shape().end(), ", "));
 }

@@ -93,11 +93,18 @@ template <class T>
 T* kept(std::vector<T>& memory, size_t count) {
   constexpr size_t kAlignment = 64;
   constexpr size_t kLarge = (size_t{16} << 20) / sizeof(T);
-  if (memory.size() > kLarge && count < memory.size() / 16) memory = std::vector<T>();
-  if (memory.size() < count + kAlignment) memory.resize(count + kAlignment);
+  const bool is_too_large = memory.size() > kLarge && count < memory.size() / 16;
+  const bool is_too_small = memory.size() < count + kAlignment;
+  if (is_too_large || is_too_small) {
+    memory = std::vector<T>();  // first, so that old and new are not there together
+    memory.resize(count + kAlignment);
+  }
   const auto address = reinterpret_cast<uintptr_t>(memory.data());
   return memory.data() + (kAlignment - address % kAlignment) % kAlignment / sizeof(T);
 }
+
+// Rows of x[..., K]; 0 of what has no axis.
+int row_count(const mx::array& x);
 
 // "[2, 3]", for error messages.
 std::string shape_text(const mx::array& a);

@@ -63,6 +63,13 @@ TEST(ProductGradient, OfTheWeightMatchesTheFallback) {
   }
 }
 
+TEST(ProductGradient, OfNothingIsZero) {
+  const auto of_weight = weight_gradient(mx::zeros({0, 5}), mx::zeros({0, 7}), mx::bfloat16);
+  EXPECT_TRUE(mx::array_equal(of_weight, mx::zeros({5, 7})).item<bool>());
+  const auto of_input = input_gradient(mx::zeros({3, 0}), {.values = mx::zeros({0, 7})});
+  EXPECT_TRUE(mx::array_equal(of_input, mx::zeros({3, 7})).item<bool>());
+}
+
 TEST(ProductGradient, RefusesShapesThatDisagree) {
   EXPECT_ERROR(input_gradient(random({2, 5}), {.values = random({4, 8})}), ErrorKind::kInvalidData,
                "[input_gradient] expected 4 outputs but got dy of shape [2, 5]");

@@ -14,10 +14,6 @@
 namespace fovea::kernels {
 namespace {
 
-int row_count(const mx::array& x) {
-  return x.ndim() == 0 ? 0 : static_cast<int>(x.size()) / std::max(1, x.shape(-1));
-}
-
 // Whether one node does it: where all rows are decode rows. Prompts need room for what stands
 // between the ops, and their nodes cost little beside the work.
 bool is_one_node(const mx::array& x, const std::vector<Weight>& weights) {

@@ -1,5 +1,5 @@
 // Prompt rows through the panels of isa.h, with all threads: what products and their gradients
-// share. On MLX's stream thread, inside an op's run.
+// share. For the thread that runs ops, inside an op's run.
 #pragma once
 
 #include "kernels/isa/isa.h"

@@ -87,7 +87,7 @@ kernels::Weight QuantizableWeight::weight_of(int which) const {
 }
 
 size_t QuantizableWeight::keep_int8_rows() {
-  if (stacked_ > 0) return 0;
+  if (stacked_ > 0 || in_ > kernels::kInt8InputsMax) return 0;
   int8_rows_ = std::make_shared<kernels::Int8Rows>(kernels::int8_rows(weight({})));
   return int8_rows_->nbytes();
 }

@@ -17,7 +17,7 @@ namespace fovea::cli {
 
 struct SynthOptions {
   std::optional<kernels::Quantization> affine;  // absent: plain weights
-  std::string dtype = "bfloat16";         // bfloat16, float16 or float32
+  std::string dtype = "bfloat16";               // bfloat16, float16 or float32
   uint64_t seed = 0;
 };
 

@@ -165,7 +165,7 @@ struct Table {
   // Turns element i of each head with element i + r by the row's angle i; r <= head_dim / 2.
   void (*rotate)(const float* x, const float* cos, const float* sin, int heads, int head_dim, int r,
                  float* y) = nullptr;
-  // Relative errors of the activations are below 2e-6 where the result is a normal number.
+  // How exact the activations are: kernels/activation.h.
   void (*swiglu)(const float* gate, const float* up, size_t n, float* y) = nullptr;
   void (*silu)(const float* x, size_t n, float* y) = nullptr;
   void (*gelu_exact)(const float* x, size_t n, float* y) = nullptr;
