@@ -19,6 +19,7 @@ constexpr std::array kImageProcessors = {
     Row{"Idefics3ImageProcessor", make_idefics3_image_processor},
     Row{"InternVLImageProcessor", make_internvl_image_processor},
     Row{"LlavaNextImageProcessor", make_llava_next_image_processor},
+    Row{"MllamaImageProcessor", make_mllama_image_processor},
     Row{"Phi3VImageProcessor", make_phi3_v_image_processor},
     Row{"PixtralImageProcessor", make_pixtral_image_processor},
     Row{"Qwen2VLImageProcessor", make_qwen2_vl_image_processor},

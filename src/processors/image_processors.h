@@ -20,6 +20,8 @@ std::unique_ptr<ImageProcessor> make_internvl_image_processor(const Json& config
                                                               const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_llava_next_image_processor(const Json& config,
                                                                 const Checkpoint& checkpoint);
+std::unique_ptr<ImageProcessor> make_mllama_image_processor(const Json& config,
+                                                            const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_phi3_v_image_processor(const Json& config,
                                                             const Checkpoint& checkpoint);
 std::unique_ptr<ImageProcessor> make_pixtral_image_processor(const Json& config,

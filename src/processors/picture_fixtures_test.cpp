@@ -213,6 +213,11 @@ TEST(ImageProcessor, EqualsTransformersAndMlxVlm) {
     for (size_t s = 0; s < expected.size(); ++s) {
       ASSERT_NEAR(out.pixels.data[s * stride], expected[s], 1e-6) << name << " sample " << s;
     }
+    if (c.contains("aspect_ratio")) {
+      EXPECT_EQ(std::vector<int>(out.tiles.begin(), out.tiles.end()),
+                c["aspect_ratio"].as_int_list())
+          << name;
+    }
     if (c.contains("image_grid_thw")) {
       const auto grid = c["image_grid_thw"].at(0).as_int_list();
       EXPECT_EQ(std::vector<int>(out.grid_thw.begin(), out.grid_thw.end()), grid) << name;
@@ -242,6 +247,12 @@ TEST(ImageProcessor, RefusesSlivers) {
   EXPECT_NO_THROW(pixtral->process(formula_picture(1024, 1), "p"));
   EXPECT_ERROR(pixtral->process(formula_picture(1, 1025), "thin.png"), ErrorKind::kInvalidData,
                "less narrow than 'thin.png'");
+  EXPECT_ERROR(load_image_processor(
+                   checkpoint_with(Json::parse(R"({"image_processor_type": "MllamaImageProcessor",
+                                   "do_pad": false})",
+                                               "t"),
+                                   folder)),
+               ErrorKind::kUnsupported, "expected true at 'do_pad'");
   EXPECT_ERROR(load_image_processor(checkpoint_with(
                    Json::parse(R"({"image_processor_type": "Other"})", "t"), folder)),
                ErrorKind::kUnsupported, "got 'Other'");
@@ -286,6 +297,11 @@ TEST(ImageProcessor, RefusesOddConfigs) {
           R"({"image_processor_type": "PixtralImageProcessor", "patch_size": 0})",
           R"({"image_processor_type": "PixtralImageProcessor", "size": {"longest_edge": 5000}})",
           R"({"image_processor_type": "PixtralImageProcessor", "size": [1, 2]})",
+          R"({"image_processor_type": "MllamaImageProcessor", "size": {"height": 5, "width": 6}})",
+          R"({"image_processor_type": "MllamaImageProcessor", "max_image_tiles": 0})",
+          R"({"image_processor_type": "MllamaImageProcessor", "max_image_tiles": 65})",
+          R"({"image_processor_type": "MllamaImageProcessor", "max_image_tiles": 64,
+               "size": {"height": 2048, "width": 2048}})",
           R"({"image_processor_type": "Phi3VImageProcessor", "num_crops": 0})",
           R"({"image_processor_type": "Phi3VImageProcessor", "num_crops": 65})",
           R"({"image_processor_type": "Phi3VImageProcessor", "num_img_tokens": 143})",

@@ -14,6 +14,10 @@ from safetensors.numpy import save_file
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.mllama.image_processing_pil_mllama import (
+    MllamaImageProcessorPil,
+    get_all_supported_aspect_ratios,
+)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -57,6 +61,17 @@ GEMMA3 = {
     "size": {"height": 56, "width": 56},
     **HALF,
 }
+MLLAMA = {
+    "image_processor_type": "MllamaImageProcessor",
+    "do_resize": True,
+    "do_pad": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "resample": 2,
+    "max_image_tiles": 4,
+    "size": {"height": 140, "width": 140},
+    **CLIP_STATISTICS,
+}
 PROCESSORS = {
     "gemma3": (Gemma3ImageProcessorPil, GEMMA3, SIZES[:4]),
     "gemma3_pieces": (
@@ -80,6 +95,12 @@ PROCESSORS = {
         Idefics3ImageProcessorPil,
         {**IDEFICS3, "do_resize": False},
         SIZES[1:2],
+    ),
+    "mllama": (MllamaImageProcessorPil, MLLAMA, [*SIZES, (140, 140), (280, 140), (100, 400)]),
+    "mllama_nine": (
+        MllamaImageProcessorPil,
+        {**MLLAMA, "max_image_tiles": 9, "resample": 3, "size": {"height": 56, "width": 56}},
+        [*SIZES[1:], (57, 57), (168, 167), (3, 300)],
     ),
     "clip_336": (
         CLIPImageProcessorPil,
@@ -161,6 +182,15 @@ def agree_with_mlx_vlm(config, picture, output):
     np.testing.assert_allclose(own["pixel_values"], output["pixel_values"], atol=3e-6)
 
 
+def aspect_ratio(config, output):
+    """Rows and columns of tiles, which the processor tells by a number and by a mask."""
+    number = int(output["aspect_ratio_ids"][0, 0]) - 1
+    tiles = get_all_supported_aspect_ratios(config["max_image_tiles"])[number]
+    assert output["aspect_ratio_mask"][0, 0].sum() == tiles[0] * tiles[1]
+    assert output["num_tiles"] == [[tiles[0] * tiles[1]]]
+    return list(tiles)
+
+
 def main(root):
     folder = Path(root) / "processors" / "image"
     shutil.rmtree(folder, ignore_errors=True)
@@ -174,6 +204,10 @@ def main(root):
                 agree_with_mlx_vlm(config, picture, output)
             values = np.asarray(output["pixel_values"])
             values = values[0] if values.ndim == 5 else values
+            if "max_image_tiles" in config:
+                tiles = aspect_ratio(config, output)
+                assert not values[0, 0, tiles[0] * tiles[1] :].any()
+                values = values[0, 0, : tiles[0] * tiles[1]]
             stride = max(values.size // SAMPLES, 1) | 1
             key = f"{name}_{width}x{height}"
             samples[key] = values.reshape(-1)[::stride].astype(np.float32).copy()
@@ -193,6 +227,7 @@ def main(root):
                         if "image_grid_thw" in output
                         else {}
                     ),
+                    **({"aspect_ratio": tiles} if "max_image_tiles" in config else {}),
                 }
             )
     save_file(samples, folder / "samples.safetensors")
