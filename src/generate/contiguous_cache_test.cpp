@@ -190,6 +190,109 @@ TEST(ContiguousCache, SequencesDoNotMix) {
   EXPECT_EQ(cache.sequence_count(), 1u);
 }
 
+// A cache with one layer of each kind and a sequence of 20 media states, the first five rows of
+// which see all and are blind, row 5 the first 8, all later ones states 8 to 11.
+struct Looking {
+  explicit Looking(const ContiguousCache::Options& options = {1, 0}) : cache(options) {
+    sequence = cache.add_sequence();
+    cache.set_views(sequence, {{0, {0, 20}, true}, {5, {0, 8}}, {6, {8, 4}}});
+    cache.keep_states(0, sequence, keys, values, spec);
+  }
+
+  mx::array across(const mx::array& q, std::span<const nn::LookingRows> looking) {
+    auto out = cache.attend_across(0, q, looking, spec);
+    mx::eval(out);
+    return out;
+  }
+  mx::array expected(const mx::array& q, int begin, int end) const {
+    return kernels::cross_attention(q, rows(keys, begin, end), rows(values, begin, end), {0.3f});
+  }
+
+  nn::AttentionSpec spec{0.3f, 0, 0};
+  mx::array keys = random(20, 21);
+  mx::array values = random(20, 22);
+  ContiguousCache cache;
+  int sequence = 0;
+};
+
+TEST(ContiguousCache, RowsLookAtTheStatesOfTheirView) {
+  const auto q = random(9, 23);
+  Looking it;
+  const nn::Segment segment{it.sequence, 0, 9};
+  const auto looking = it.cache.looking_rows({&segment, 1});
+  ASSERT_EQ(looking.size(), 3u);
+  EXPECT_TRUE(looking[0].blind);
+  EXPECT_FALSE(looking[2].blind);
+  const auto out = it.across(q, looking);
+  const auto same = [](const mx::array& a, const mx::array& b) {
+    return mx::array_equal(a, b).item<bool>();
+  };
+  EXPECT_TRUE(same(rows(out, 0, 5), it.expected(rows(q, 0, 5), 0, 20)));
+  EXPECT_TRUE(same(rows(out, 5, 6), it.expected(rows(q, 5, 6), 0, 8)));
+  EXPECT_TRUE(same(rows(out, 6, 9), it.expected(rows(q, 6, 9), 8, 12)));
+
+  // However the rows are cut, and whatever max_kv_size leaves of them.
+  Looking cut({1, 4});
+  for (int at = 0; at < 9; ++at) {
+    const nn::Segment one{cut.sequence, 0, 1, at == 8};
+    const auto row = cut.cache.looking_rows({&one, 1});
+    ASSERT_EQ(row.size(), 1u) << at;
+    EXPECT_EQ(row[0].decode, at == 8);
+    EXPECT_TRUE(same(cut.across(rows(q, at, at + 1), row), rows(out, at, at + 1))) << at;
+    attend(cut.cache, cut.sequence, random(1, 24));
+  }
+}
+
+TEST(ContiguousCache, StatesAreComputedAtOnceWithTheSameBits) {
+  const auto q = random(3, 25);
+  for (const auto& options : {ContiguousCache::Options{1, 0}, {1, 0, 8, 64, 20}}) {
+    Looking graph(options);
+    Looking now(options);
+    attend(graph.cache, graph.sequence, random(6, 26));
+    attend(now.cache, now.sequence, random(6, 26));
+    const nn::Segment segment{graph.sequence, 0, 3, true};
+    const auto looking = graph.cache.looking_rows({&segment, 1});
+    const auto expected = graph.across(q, looking);
+    const kernels::AtOnce scope;
+    EXPECT_TRUE(mx::array_equal(now.across(q, looking), expected).item<bool>());
+  }
+}
+
+TEST(ContiguousCache, KeepsStatesInEightBitsWhereThereAreEnough) {
+  const auto q = random(2, 27);
+  const auto dtype_at = [&](int start) {
+    Looking it({1, 0, 8, 32, start});
+    const nn::Segment segment{it.sequence, 0, 2};
+    const auto out = it.across(q, it.cache.looking_rows({&segment, 1}));
+    EXPECT_TRUE(mx::allclose(out, it.expected(q, 0, 20), 2e-2, 2e-2).item<bool>());
+    return it.cache.buffers()[0].dtype();
+  };
+  EXPECT_EQ(dtype_at(20), mx::uint8);
+  EXPECT_EQ(dtype_at(21), mx::float32);
+}
+
+// A sequence without media among others, whose states leave with them.
+TEST(ContiguousCache, StatesBelongToTheirSequence) {
+  Looking it;
+  const int plain = it.cache.add_sequence();
+  const int other = it.cache.add_sequence();
+  it.cache.set_views(other, {{0, {0, 20}}});
+  it.cache.keep_states(0, other, it.values, it.keys, it.spec);
+  const nn::Segment segments[] = {{plain, 0, 2}, {it.sequence, 2, 1}, {other, 3, 2}};
+  const auto looking = it.cache.looking_rows(segments);
+  ASSERT_EQ(looking.size(), 2u);
+  EXPECT_EQ(looking[0].begin, 2);
+  EXPECT_EQ(looking[1].begin, 3);
+  const auto q = random(3, 28);
+  const auto out = it.across(q, looking);
+  EXPECT_TRUE(mx::array_equal(rows(out, 0, 1), it.expected(rows(q, 0, 1), 0, 20)).item<bool>());
+  const auto swapped = kernels::cross_attention(rows(q, 1, 3), it.values, it.keys, {0.3f});
+  EXPECT_TRUE(mx::array_equal(rows(out, 1, 3), swapped).item<bool>());
+  EXPECT_EQ(it.cache.buffers().size(), 4u);
+  it.cache.remove_sequence(other);
+  EXPECT_EQ(it.cache.buffers().size(), 2u);
+}
+
 TEST(ContiguousCache, KeepsTheFirstFourAndTheNewest) {
   const auto x = random(40, 4);
   ContiguousCache cache({1, 10});

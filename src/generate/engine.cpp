@@ -55,8 +55,8 @@ class Engine::Impl {
         tokenizer_(std::move(tokenizer)),
         options_(std::move(options)),
         scheduler_(options_.prefill_step_size),
-        cache_({model_->info().num_layers, options_.max_kv_size, options_.kv_bits,
-                options_.kv_group_size, options_.quantized_kv_start}) {
+        cache_({model_->info().num_layers - model_->info().cross_layers, options_.max_kv_size,
+                options_.kv_bits, options_.kv_group_size, options_.quantized_kv_start}) {
     for (const int32_t id : model_->info().eos_token_ids) stop_ids_.insert(id);
     for (const int32_t id : tokenizer_->eos_token_ids()) stop_ids_.insert(id);
     thread_ = std::thread([this] { run(); });
@@ -158,11 +158,13 @@ class Engine::Impl {
     request.sequence =
         cache_.add_sequence(expected_rows(request.prompt_length(), request.max_tokens));
     const auto begin = Clock::now();
-    request.inputs_embeds_LD = models::embed_prompt(*model_, request.prompt, sink);
+    request.inputs_embeds_LD =
+        models::embed_prompt(*model_, request.prompt, request.sequence, cache_, sink);
     if (!request.prompt.media.empty()) {
       // The towers run now and not within the first chunk: their time is told apart, and their
       // memory is free again before the decoder asks for its own.
       mx::eval(*request.inputs_embeds_LD);
+      mx::eval(cache_.buffers());
       kernels::trim_allocator_cache();
       request.vision_ms = milliseconds(Clock::now() - begin);
     }

@@ -110,12 +110,17 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
                    (survey.text.is_float32 ? 4 : 2);
   estimate.prompt =
       survey.text.scratch_bytes(rows, kArraysOfTextWidths) + int64_t{limits.vocab_size} * 4;
+  int64_t states = 0;
   for (const auto& span : prompt.media) {
     const auto values = static_cast<int64_t>(span.pixels.data.size());
     const int64_t patches = values / std::max<int64_t>(1, survey.patch_values);
+    const int64_t seen = model.media_states(span);  // more where towers fill pictures up
+    states += seen;
     estimate.vision = std::max(
-        estimate.vision, survey.towers.scratch_bytes(patches, kArraysOfTowerWidths) + values * 4);
+        estimate.vision,
+        survey.towers.scratch_bytes(std::max(patches, seen), kArraysOfTowerWidths) + values * 4);
   }
+  estimate.cache += 2 * states * limits.state_values * (survey.text.is_float32 ? 4 : 2);
   return estimate;
 }
 

@@ -13,7 +13,8 @@ namespace fovea::generate {
 struct MemoryEstimate {
   int64_t process = 0;  // program, tokenizer, pixels: what this process holds already, and a little
   int64_t weights = 0;  // of the decoder: those of towers give their memory back as they are used
-  int64_t cache = 0;    // keys and values of prompt and answer, with the room that they grow in
+  int64_t cache = 0;    // keys and values of prompt and answer, with the room that they grow in,
+                        // and of what layers look at in pictures
   int64_t vision = 0;   // while the largest picture is encoded
   int64_t prompt = 0;   // while a chunk of the prompt is processed
 

@@ -13,6 +13,8 @@ ModelInfo decoder_info(const Checkpoint& checkpoint, const text::DecoderConfig& 
   info.vocab_size = c.vocab_size;
   info.context_length = c.max_position_embeddings;
   info.num_layers = c.num_hidden_layers;
+  info.cross_layers = c.cross_layers();
+  info.extra_tokens = c.extra_tokens;
   info.hidden_size = c.hidden_size;
   info.position_axes = c.rope.axes();
   info.eos_token_ids = eos_token_ids(checkpoint);

@@ -2,15 +2,17 @@
 
 #include "base/error.h"
 #include "mlx/ops.h"
+#include "mlx/transforms.h"
 
 namespace fovea::models {
 namespace {
 
 mx::array media_features(const Model& model, const MediaSpan& span) {
   auto features = model.encode_media(span);
-  if (features.ndim() != 2 || features.shape(0) != span.count) {
-    fail(ErrorKind::kInvalidData,
-         "[model] expected {} features for the picture's placeholders but got {}", span.count,
+  const int states = model.media_states(span);
+  const int wanted = states > 0 ? states : span.count;
+  if (features.ndim() != 2 || features.shape(0) != wanted) {
+    fail(ErrorKind::kInvalidData, "[model] expected {} features for the picture but got {}", wanted,
          features.shape(0));
   }
   return features;
@@ -61,11 +63,13 @@ WeightMemory weight_memory(Model& model) {
   return std::move(visitor.memory);
 }
 
-mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink) {
+mx::array embed_prompt(const Model& model, const Prompt& prompt, int sequence, nn::KvCache& cache,
+                       const StageSink& sink) {
+  const int tokens_end = model.info().vocab_size + model.info().extra_tokens;
   for (const int32_t token : prompt.tokens) {
-    if (token < 0 || token >= model.info().vocab_size) {
-      fail(ErrorKind::kInvalidData, "[model] expected token ids below {} but got {}",
-           model.info().vocab_size, token);
+    if (token < 0 || token >= tokens_end) {
+      fail(ErrorKind::kInvalidData, "[model] expected token ids below {} but got {}", tokens_end,
+           token);
     }
   }
   if (sink && !prompt.media.empty()) {
@@ -84,6 +88,10 @@ mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink
   for (const auto& span : prompt.media) {
     const auto features = media_features(model, span);
     all_features.push_back(features);
+    if (model.media_states(span) > 0) {
+      mx::eval(features);  // or the scratch of all the pictures' towers would be there at once
+      continue;
+    }
     int taken = 0;
     for (const auto& [begin, count] : token_runs(span)) {
       text_until(begin);
@@ -93,6 +101,7 @@ mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink
     }
   }
   text_until(static_cast<int>(tokens.size()));
+  model.keep_states(prompt, all_features, sequence, cache);
   auto embeds = mx::concatenate(parts, 0);
   const auto first = [&](const mx::array& rows) {
     return mx::slice(rows, {0, 0}, {rows.shape(0), model.info().hidden_size});

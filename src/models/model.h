@@ -35,6 +35,8 @@ struct ModelInfo {
   int vocab_size = 0;
   int context_length = 0;  // max_position_embeddings
   int num_layers = 0;
+  int cross_layers = 0;  // of them, those that look at media states and not at the rows before them
+  int extra_tokens = 0;  // ids behind the vocabulary, which prompts may have and answers have not
   int hidden_size = 0;
   int position_axes = 1;
   std::vector<int32_t> eos_token_ids;  // config.json and generation_config.json, united
@@ -73,8 +75,17 @@ class Model : public nn::Module {
   // Whether the parameter of this full name is read for media alone.
   virtual bool is_media_weight(const std::string&) const { return false; }
 
-  // Features [N, W] of one medium, N == span.count.
+  // Features [N, W] of one medium, N == span.count. Of one whose states layers look at: [S, D].
   virtual mx::array encode_media(const MediaSpan& span) const = 0;
+
+  // S of a medium that the decoder looks at through cross-attention, its tokens keeping their own
+  // embeddings; 0 where features take the places of tokens, as in most families.
+  virtual int media_states(const MediaSpan&) const { return 0; }
+
+  // Gives `cache` what a new sequence looks at, from encode_media()'s features of all the prompt's
+  // media: for families with media_states().
+  virtual void keep_states(const Prompt&, const std::vector<mx::array>&, int /*sequence*/,
+                           nn::KvCache&) const {}
 
   // Token embeddings [T, W].
   virtual mx::array embed_tokens(std::span<const int32_t> tokens) const = 0;
@@ -91,11 +102,13 @@ class Model : public nn::Module {
                             const StageSink& sink = {}) const = 0;
 };
 
-// Embeddings [L, W] of the whole prompt: tokens, with each medium's features in its span. An error
-// when a token is outside the vocabulary or a span's features do not have its length. `sink` is
-// given pixel_values, image_grid_thw (where the family has grids), image_features and
-// inputs_embeds, the last two D wide.
-mx::array embed_prompt(const Model& model, const Prompt& prompt, const StageSink& sink);
+// Embeddings [L, W] of the whole prompt: tokens, with each medium's features in its span or, where
+// layers look at its states, those in `cache` for `sequence`, which has no rows yet. An error when
+// a token is outside the vocabulary or a span's features do not have its length. `sink` is given
+// pixel_values, image_grid_thw (where the family has grids), image_features and inputs_embeds, the
+// last two D wide.
+mx::array embed_prompt(const Model& model, const Prompt& prompt, int sequence, nn::KvCache& cache,
+                       const StageSink& sink);
 
 // Where the loaded parameters lie.
 struct WeightMemory {
@@ -133,7 +146,8 @@ void require_supported(const Checkpoint& checkpoint);
 struct TextLimits {
   int context_length = 0;
   int vocab_size = 0;
-  int kv_values = 0;  // of the keys of one token in all layers, and as many of its values
+  int kv_values = 0;     // of the keys of one token in all layers, and as many of its values
+  int state_values = 0;  // the same of a media state, in the layers that look at such
 };
 TextLimits read_text_limits(const Checkpoint& checkpoint);
 

@@ -45,6 +45,11 @@ void QkvProjection::visit(Visitor& visitor) {
   visitor.child("v_proj", parts_[2]);
 }
 
+mx::Dtype kv_dtype_for(mx::Dtype weights) {
+  const bool exact = weights == mx::float32 || kernels::numerics() == kernels::Numerics::kFloat32;
+  return exact ? mx::float32 : mx::bfloat16;
+}
+
 Attention::Attention(const AttentionConfig& c)
     : config_(c),
       qkv_(c.hidden_size, c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim,
@@ -78,9 +83,7 @@ mx::array Attention::operator()(const mx::array& x_TD, const RmsNorm& norm, cons
       config_.scale > 0 ? config_.scale : 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   spec.softcap = config_.softcap;
   spec.window = config_.sliding_window;
-  const bool exact =
-      qkv_.dtype() == mx::float32 || kernels::numerics() == kernels::Numerics::kFloat32;
-  spec.kv_dtype = exact ? mx::float32 : mx::bfloat16;
+  spec.kv_dtype = kv_dtype_for(qkv_.dtype());
   const auto out_THD = cache.attend(layer, q_THD, k_TKD, v_TKD, segments, spec);
   const auto out_TD = kernels::reshaped(out_THD, {t, o_proj_.in_size()});
   return o_proj_(out_TD, {.residual = residual_TD});

@@ -48,6 +48,9 @@ struct AttentionConfig {
   float softcap = 0;      // see AttentionSpec
 };
 
+// What keys and values are kept in (AttentionSpec) for weights of this dtype.
+mx::Dtype kv_dtype_for(mx::Dtype weights);
+
 class Attention : public Module {
  public:
   explicit Attention(const AttentionConfig& config);

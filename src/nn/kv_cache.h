@@ -1,7 +1,12 @@
 // The seam between attention blocks and whatever keeps keys and values: a contiguous buffer per
 // sequence today, the block pool of continuous batching later. Engine thread only.
 //
-// Shapes: T rows of the step (all sequences packed), H query heads, K key/value heads, D head size.
+// Beside those of its rows, a sequence may have keys and values of media states: what an encoder
+// made of its pictures, for layers with cross-attention (nn/cross_attention.h). They are given
+// once, before its first step, and go with the sequence.
+//
+// Shapes: T rows of the step (all sequences packed), H query heads, K key/value heads, D head size,
+// S media states of a sequence, U rows of the step that look at such states.
 #pragma once
 
 #include <optional>
@@ -38,6 +43,23 @@ struct AttentionSpec {
   std::optional<mx::array> sinks = {};  // [H]
 };
 
+// From row `begin` of a sequence until the next view begins, rows see `states` of its media.
+struct MediaView {
+  int begin = 0;
+  TokenRun states;
+  bool blind = false;  // before any medium that they may see: what that means is the layer's to say
+};
+
+// Rows of a step that look at the same states of one sequence.
+struct LookingRows {
+  int sequence = 0;
+  int begin = 0;  // among the step's rows
+  int count = 0;
+  bool decode = false;
+  TokenRun states;
+  bool blind = false;
+};
+
 class KvCache {
  public:
   virtual ~KvCache() = default;
@@ -48,6 +70,25 @@ class KvCache {
   virtual mx::array attend(int layer, const mx::array& q_THD, const mx::array& k_TKD,
                            const mx::array& v_TKD, std::span<const Segment> segments,
                            const AttentionSpec& spec) = 0;
+
+  // Which states the rows of a new sequence see; views rise and the first begins with row 0. A
+  // sequence without views has no media states.
+  virtual void set_views(int sequence, std::vector<MediaView> views) = 0;
+
+  // Keeps k_SKD and v_SKD for `layer`, counted among those that look across, before the sequence's
+  // first step.
+  virtual void keep_states(int layer, int sequence, const mx::array& k_SKD, const mx::array& v_SKD,
+                           const AttentionSpec& spec) = 0;
+
+  // The step's rows that have states to look at, in order. To be asked before the step's last
+  // attend(), which moves sequences on.
+  virtual std::vector<LookingRows> looking_rows(std::span<const Segment> segments) const = 0;
+
+  // The attention output [U, H, D] of those rows of q_UHD, one behind the other, to what was kept
+  // for `layer`.
+  virtual mx::array attend_across(int layer, const mx::array& q_UHD,
+                                  std::span<const LookingRows> looking,
+                                  const AttentionSpec& spec) = 0;
 };
 
 }  // namespace fovea::nn

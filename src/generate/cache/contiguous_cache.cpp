@@ -43,7 +43,8 @@ int64_t ContiguousCache::capacity(int first, int length, int expected, int max_k
 
 int ContiguousCache::add_sequence(int expected_rows) {
   const int most = options_.max_kv_size > 0 ? options_.max_kv_size : expected_rows;
-  sequences_.emplace(next_sequence_, Sequence{{}, 0, std::min(expected_rows, most)});
+  sequences_.emplace(next_sequence_,
+                     Sequence{.layers = {}, .expected_rows = std::min(expected_rows, most)});
   return next_sequence_++;
 }
 
@@ -57,6 +58,10 @@ std::vector<mx::array> ContiguousCache::buffers() const {
     for (const auto& layer : sequence.layers) {
       all.push_back(layer.k_KCD);
       all.push_back(layer.v_KCD);
+    }
+    for (const auto& states : sequence.states) {
+      all.push_back(states.all.k_KCD);
+      all.push_back(states.all.v_KCD);
     }
   }
   return all;
@@ -135,17 +140,15 @@ void ContiguousCache::keep(int layer, Sequence& sequence, Layer kept, int rows) 
   } else {
     sequence.layers[index] = std::move(kept);
   }
-  if (layer + 1 == options_.num_layers) sequence.length = kept_length(sequence.length) + rows;
+  if (layer + 1 < options_.num_layers) return;
+  sequence.length = kept_length(sequence.length) + rows;
+  sequence.rows += rows;
 }
 
 kernels::AttentionOptions ContiguousCache::attention_options(const nn::AttentionSpec& spec,
-                                                             const nn::Segment& segment,
-                                                             int past) const {
-  kernels::AttentionOptions options{spec.scale, spec.window, spec.softcap, segment.decode};
+                                                             bool decode) const {
+  kernels::AttentionOptions options{spec.scale, spec.window, spec.softcap, decode};
   options.chunk = spec.chunk;
-  for (const auto& [begin, count] : segment.spans) {
-    options.spans.push_back({past + begin, past + begin + count});
-  }
   options.sinks = spec.sinks;
   options.kv_group_size = options_.kv_group_size;
   options.products =
@@ -161,8 +164,11 @@ mx::array ContiguousCache::attend_prompt(int layer, const mx::array& q_THD, cons
   Layer next = layer_with_room(layer, sequence, k_TKD, v_TKD, spec);
   next.k_KCD = append(next.k_KCD, k_TKD, past);
   next.v_KCD = append(next.v_KCD, v_TKD, past);
-  const auto out_THD = kernels::causal_attention(q_THD, next.k_KCD, next.v_KCD, past,
-                                                 attention_options(spec, segment, past));
+  auto options = attention_options(spec, segment.decode);
+  for (const auto& [begin, count] : segment.spans) {
+    options.spans.push_back({past + begin, past + begin + count});
+  }
+  const auto out_THD = kernels::causal_attention(q_THD, next.k_KCD, next.v_KCD, past, options);
   keep(layer, sequence, std::move(next), segment.count);
   return out_THD;
 }
@@ -180,7 +186,7 @@ mx::array ContiguousCache::attend_answers(int layer, const mx::array& q_THD, con
     ++i;
   }
   const auto out_THD =
-      kernels::decode_attention(q_THD, k_TKD, v_TKD, rows, attention_options(spec, segments[0], 0));
+      kernels::decode_attention(q_THD, k_TKD, v_TKD, rows, attention_options(spec, true));
   for (size_t i = 0; i < segments.size(); ++i) {
     keep(layer, sequences_.at(segments[i].sequence),
          {std::move(rows[i].k_KCD), std::move(rows[i].v_KCD)}, 1);
@@ -206,6 +212,66 @@ mx::array ContiguousCache::attend(int layer, const mx::array& q_THD, const mx::a
     outputs.push_back(answers > 0 ? attend_answers(layer, q, k, v, first, spec)
                                   : attend_prompt(layer, q, k, v, first[0], spec));
     segments = segments.subspan(first.size());
+  }
+  return kernels::joined_rows(outputs);
+}
+
+void ContiguousCache::set_views(int sequence, std::vector<nn::MediaView> views) {
+  assert(!views.empty() && views.front().begin == 0);
+  sequences_.at(sequence).views = std::move(views);
+}
+
+void ContiguousCache::keep_states(int layer, int sequence, const mx::array& k_SKD,
+                                  const mx::array& v_SKD, const nn::AttentionSpec& spec) {
+  auto& states = sequences_.at(sequence).states;
+  assert(static_cast<size_t>(layer) == states.size());
+  const int count = k_SKD.shape(0);
+  const bool bytes = options_.kv_bits == 8 && count >= options_.quantized_kv_start;
+  const auto dtype = bytes ? mx::uint8 : spec.kv_dtype;
+  const auto kept = [&](const mx::array& x_SKD) {
+    return append(empty_keys(x_SKD, count, dtype), x_SKD, 0);
+  };
+  const Layer all{kept(k_SKD), kept(v_SKD)};
+  states.push_back({all, {}, all});
+}
+
+std::vector<nn::LookingRows> ContiguousCache::looking_rows(
+    std::span<const nn::Segment> segments) const {
+  std::vector<nn::LookingRows> looking;
+  for (const auto& segment : segments) {
+    const auto& sequence = sequences_.at(segment.sequence);
+    const auto& views = sequence.views;
+    const int end = sequence.rows + segment.count;
+    for (size_t i = 0; i < views.size(); ++i) {
+      const int from = std::max(views[i].begin, sequence.rows);
+      const int to = i + 1 < views.size() ? std::min(views[i + 1].begin, end) : end;
+      if (from >= to) continue;
+      looking.push_back({segment.sequence, segment.begin + from - sequence.rows, to - from,
+                         segment.decode, views[i].states, views[i].blind});
+    }
+  }
+  return looking;
+}
+
+mx::array ContiguousCache::attend_across(int layer, const mx::array& q_UHD,
+                                         std::span<const nn::LookingRows> looking,
+                                         const nn::AttentionSpec& spec) {
+  std::vector<mx::array> outputs;
+  int begin = 0;
+  for (const auto& rows : looking) {
+    auto& states = sequences_.at(rows.sequence).states.at(static_cast<size_t>(layer));
+    if (states.run != rows.states) {
+      const auto seen = [&](const mx::array& x_KSD) {
+        return mx::transpose(
+            keys_of(x_KSD, rows.states.begin, rows.states.begin + rows.states.count), {1, 0, 2});
+      };
+      states.seen = {seen(states.all.k_KCD), seen(states.all.v_KCD)};
+      states.run = rows.states;
+    }
+    outputs.push_back(kernels::cross_attention(rows_of(q_UHD, begin, begin + rows.count),
+                                               states.seen.k_KCD, states.seen.v_KCD,
+                                               attention_options(spec, rows.decode)));
+    begin += rows.count;
   }
   return kernels::joined_rows(outputs);
 }

@@ -1,6 +1,6 @@
 // Keys and values of each sequence in one growing buffer per layer, [K, C, D] so that the keys of a
-// head lie together, in the dtype that the layer's AttentionSpec asks for, or in 8 bits. Engine
-// thread only.
+// head lie together, in the dtype that the layer's AttentionSpec asks for, or in 8 bits; those of
+// media states in one more per layer that looks across. Engine thread only.
 #pragma once
 
 #include <map>
@@ -53,19 +53,36 @@ class ContiguousCache : public nn::KvCache {
                    const mx::array& v_TKD, std::span<const nn::Segment> segments,
                    const nn::AttentionSpec& spec) override;
 
+  void set_views(int sequence, std::vector<nn::MediaView> views) override;
+  // In 8 bits where there are quantized_kv_start states, for as long as the sequence lives.
+  void keep_states(int layer, int sequence, const mx::array& k_SKD, const mx::array& v_SKD,
+                   const nn::AttentionSpec& spec) override;
+  std::vector<nn::LookingRows> looking_rows(std::span<const nn::Segment> segments) const override;
+  mx::array attend_across(int layer, const mx::array& q_UHD,
+                          std::span<const nn::LookingRows> looking,
+                          const nn::AttentionSpec& spec) override;
+
  private:
   struct Layer {
     mx::array k_KCD;
     mx::array v_KCD;
   };
+  // Of a layer that looks across: all states, and those that rows looked at last.
+  struct States {
+    Layer all;
+    TokenRun run;
+    Layer seen;  // [S, K, D], views of `all`
+  };
   struct Sequence {
     std::vector<Layer> layers;
     int length = 0;
     int expected_rows = 0;
+    int rows = 0;  // that came, kept or not
+    std::vector<nn::MediaView> views = {};
+    std::vector<States> states = {};
   };
 
-  kernels::AttentionOptions attention_options(const nn::AttentionSpec& spec,
-                                              const nn::Segment& segment, int past) const;
+  kernels::AttentionOptions attention_options(const nn::AttentionSpec& spec, bool decode) const;
   int kept_length(int length) const;
   mx::array empty_keys(const mx::array& rows_TKD, int keys, mx::Dtype dtype) const;
   mx::array append(const mx::array& buffer, const mx::array& rows_TKD, int at) const;

@@ -211,6 +211,10 @@ const DecoderType& decoder_type(const std::string& model_type, const std::string
        fmt::join(names, ", "), model_type);
 }
 
+int DecoderConfig::cross_layers() const {
+  return static_cast<int>(std::count(across.begin(), across.end(), true));
+}
+
 DecoderConfig read_decoder_config(const Json& config, const DecoderType& type) {
   const auto gelu = read_gate(config, type);
   const int hidden_size = optional_size(config, "hidden_size", type.hidden_size);
@@ -292,15 +296,22 @@ void DecoderLayer::visit(nn::Visitor& visitor) {
 }
 
 Decoder::Body::Body(const DecoderConfig& c)
-    : embed_tokens(c.vocab_size, c.hidden_size),
+    : embed_tokens(c.vocab_size + c.extra_tokens, c.hidden_size),
       norm(c.hidden_size, c.rms_norm_eps, c.norm_offset) {
-  for (int i = 0; i < c.num_hidden_layers; ++i) layers.emplace_back(c, i);
+  for (int i = 0; i < c.num_hidden_layers; ++i) {
+    if (!c.across.empty() && c.across[static_cast<size_t>(i)]) {
+      layers.emplace_back(std::in_place_type<CrossLayer>, c.attention, c.intermediate_size,
+                          c.mlp_bias ? Bias::kPresent : Bias::kNone, c.rms_norm_eps);
+    } else {
+      layers.emplace_back(std::in_place_type<DecoderLayer>, c, i);
+    }
+  }
 }
 
 void Decoder::Body::visit(nn::Visitor& visitor) {
   visitor.child("embed_tokens", embed_tokens);
   for (size_t i = 0; i < layers.size(); ++i) {
-    visitor.child(fmt::format("layers.{}", i), layers[i]);
+    std::visit([&](auto& layer) { visitor.child(fmt::format("layers.{}", i), layer); }, layers[i]);
   }
   visitor.child("norm", norm);
 }
@@ -354,9 +365,17 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
   const auto local_rope =
       config_.local_rope ? config_.local_rope->tables(batch.position_ids_AT) : rope;
   const kernels::DecodeRows rows_of_answers(first_answer_row(batch.segments, t));
+  const auto looking =
+      config_.across.empty() ? std::vector<nn::LookingRows>() : cache.looking_rows(batch.segments);
+  int within = 0;  // layers of each kind so far
+  int across = 0;
   for (size_t i = 0; i < model_.layers.size(); ++i) {
-    const auto& tables = config_.sliding_windows[i] > 0 ? local_rope : rope;
-    x_TD = model_.layers[i](x_TD, tables, static_cast<int>(i), cache, batch.segments);
+    if (const auto* layer = std::get_if<DecoderLayer>(&model_.layers[i])) {
+      const auto& tables = config_.sliding_windows[i] > 0 ? local_rope : rope;
+      x_TD = (*layer)(x_TD, tables, within++, cache, batch.segments);
+    } else {
+      x_TD = std::get<CrossLayer>(model_.layers[i])(x_TD, across++, cache, looking);
+    }
     if (sink) sink(fmt::format("hidden.{}", i), x_TD);
     const auto extra = static_cast<int>(i) + 1;
     if (extra < parts) x_TD = mx::add(x_TD, part(extra));
@@ -373,7 +392,15 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
 }
 
 void Decoder::visit_layers(nn::Visitor& visitor) {
-  for (auto& layer : model_.layers) layer.visit(visitor);
+  for (auto& any : model_.layers) std::visit([&](auto& layer) { layer.visit(visitor); }, any);
+}
+
+void Decoder::keep_states(const mx::array& states_SD, int sequence, nn::KvCache& cache) const {
+  int across = 0;
+  for (const auto& any : model_.layers) {
+    const auto* layer = std::get_if<CrossLayer>(&any);
+    if (layer) layer->keep(states_SD, across++, sequence, cache);
+  }
 }
 
 void Decoder::visit(nn::Visitor& visitor) {

@@ -3,7 +3,7 @@
 // Hugging Face modeling_llama, modeling_qwen2, modeling_qwen3, modeling_mistral, modeling_gemma3.
 // Engine thread only, but for reading configs.
 //
-// Legend: T rows of a step, D hidden size, V vocabulary, A position axes.
+// Legend: T rows of a step, D hidden size, V vocabulary, A position axes, S media states.
 #pragma once
 
 #include <optional>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "models/model.h"
+#include "models/text/cross_layer.h"
 #include "nn/attention.h"
 #include "nn/mlp.h"
 #include "nn/moe.h"
@@ -87,6 +88,10 @@ struct DecoderConfig {
   bool scaled_embeddings = false;
   float final_logit_softcapping = 0;
   int deepstack_layers = 0;  // the first layers, to which rows bring features of their own
+  std::vector<bool> across;  // layers that look at media states (cross_layer.h); empty: none
+  int extra_tokens = 0;      // rows of the table behind the vocabulary, which the head has not
+
+  int cross_layers() const;
 };
 
 // `config` is the text part. With num_experts, layers are sparse but for `mlp_only_layers` and what
@@ -125,15 +130,19 @@ class Decoder : public nn::Module {
   bool settle_head(bool checkpoint_has_one);
   void visit(nn::Visitor& visitor) override;
   void visit_layers(nn::Visitor& visitor);
+  // Gives the cache what the layers that look across make of a new sequence's media states.
+  void keep_states(const mx::array& states_SD, int sequence, nn::KvCache& cache) const;
 
  private:
+  using Layer = std::variant<DecoderLayer, CrossLayer>;
+
   // What checkpoints call `model`.
   struct Body : nn::Module {
     explicit Body(const DecoderConfig& config);
     void visit(nn::Visitor& visitor) override;
 
     nn::Embedding embed_tokens;
-    std::vector<DecoderLayer> layers;
+    std::vector<Layer> layers;
     nn::RmsNorm norm;
   };
 
