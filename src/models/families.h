@@ -30,6 +30,9 @@ std::unique_ptr<Model> make_llava_qwen2(const Checkpoint& checkpoint);
 
 std::unique_ptr<Model> make_mistral3(const Checkpoint& checkpoint);
 
+text::DecoderConfig mllama_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_mllama(const Checkpoint& checkpoint);
+
 text::DecoderConfig paligemma_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_paligemma(const Checkpoint& checkpoint);
 

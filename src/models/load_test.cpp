@@ -3,9 +3,12 @@
 
 #include <cstring>
 
+#include "mlx/io.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "models/model.h"
+#include "models/names.h"
+#include "nn/safetensors.h"
 #include "support/expect_error.h"
 #include "support/fixtures.h"
 #include "support/temporary_folder.h"
@@ -85,6 +88,24 @@ TEST(Load, ReadsTowersAsNewerTransformersNamesThem) {
   }
   header.resize(length, ' ');
   folder.write("model.safetensors", file.replace(sizeof length, length, header));
+  checkpoint.folder = folder.path();
+  EXPECT_NE(load_model(checkpoint), nullptr);
+}
+
+// Llama 3.2 Vision as transformers 5 would write it again.
+TEST(Load, ReadsMllamaAsNewerTransformersNamesIt) {
+  const testing::TemporaryFolder folder;
+  auto checkpoint = fixture("mllama/checkpoints/hf-bf16");
+  std::unordered_map<std::string, mx::array> renamed;
+  for (const auto& [name, value] : nn::map_safetensors(checkpoint.folder / "model.safetensors")) {
+    renamed.insert_or_assign(
+        replace_prefix(name, {{"language_model.model.", "model.language_model."},
+                              {"language_model.lm_head.", "lm_head."},
+                              {"vision_model.", "model.vision_model."},
+                              {"multi_modal_projector.", "model.multi_modal_projector."}}),
+        value);
+  }
+  mx::save_safetensors((folder.path() / "model.safetensors").string(), renamed);
   checkpoint.folder = folder.path();
   EXPECT_NE(load_model(checkpoint), nullptr);
 }

@@ -36,6 +36,8 @@ constexpr std::array kFamilies = {
     Row{"mistral", text_only_decoder_config, make_text_only, "mistral", "none"},
     Row{"mistral3", llava_decoder_config, make_mistral3,
         "Pixtral; 2x2 merger and MLP; mistral or ministral3"},
+    Row{"mllama", mllama_decoder_config, make_mllama,
+        "gated ViT on tiles; linear; llama with cross-attention to the tiles"},
     Row{"paligemma", paligemma_decoder_config, make_paligemma,
         "SigLIP; linear; gemma or gemma2 with a prefix that sees itself"},
     Row{"phi3_v", phi3_v_decoder_config, make_phi3_v, "CLIP on tiles; MLP; phi3 with longrope"},

@@ -11,6 +11,7 @@
 
 #include "mlx/ops.h"
 #include "models/families.h"
+#include "models/vision/mllama_tower.h"
 #include "models/vision/qwen2_vl_tower.h"
 #include "models/vision/qwen3_vl_tower.h"
 #include "models/vision/vit.h"
@@ -100,6 +101,86 @@ TEST(ReleasedConfigs, SmolVlm2Of500M) {
     "vocab_size": 49280})");
   EXPECT_EQ(idefics3_decoder_config(checkpoint).attention.num_key_value_heads, 5);
   EXPECT_EQ(build_model(checkpoint)->info().num_layers, 32);
+}
+
+constexpr const char* kLlama32Vision11B = R"({
+  "architectures": ["MllamaForConditionalGeneration"], "image_token_index": 128256,
+  "model_type": "mllama",
+  "text_config": {"bos_token_id": 128000, "cross_attention_layers": [3, 8, 13, 18, 23, 28, 33, 38],
+    "dropout": 0, "eos_token_id": [128001, 128008, 128009], "hidden_act": "silu",
+    "hidden_size": 4096, "initializer_range": 0.02, "intermediate_size": 14336,
+    "max_position_embeddings": 131072, "model_type": "mllama_text_model",
+    "num_attention_heads": 32, "num_hidden_layers": 40, "num_key_value_heads": 8,
+    "pad_token_id": 128004, "rms_norm_eps": 1e-05,
+    "rope_scaling": {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+      "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+    "rope_theta": 500000.0, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+    "use_cache": true, "vocab_size": 128256},
+  "torch_dtype": "bfloat16", "transformers_version": "4.45.0.dev0",
+  "vision_config": {"attention_heads": 16, "hidden_act": "gelu", "hidden_size": 1280,
+    "image_size": 560, "initializer_range": 0.02,
+    "intermediate_layers_indices": [3, 7, 15, 23, 30], "intermediate_size": 5120,
+    "max_num_tiles": 4, "model_type": "mllama_vision_model", "norm_eps": 1e-05,
+    "num_channels": 3, "num_global_layers": 8, "num_hidden_layers": 32, "patch_size": 14,
+    "supported_aspect_ratios": [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]],
+    "torch_dtype": "bfloat16", "vision_output_dim": 7680}})";
+
+TEST(ReleasedConfigs, Llama32Vision11B) {
+  const auto checkpoint =
+      checkpoint_of(kLlama32Vision11B, R"({"eos_token_id": [128001, 128008, 128009]})");
+  const auto text = mllama_decoder_config(checkpoint);
+  EXPECT_EQ(text.cross_layers(), 8);
+  EXPECT_TRUE(text.across[3]);
+  EXPECT_FALSE(text.across[4]);
+  EXPECT_TRUE(text.across[38]);
+  EXPECT_EQ(text.attention.num_key_value_heads, 8);
+  EXPECT_EQ(text.attention.head_dim, 128);
+  EXPECT_EQ(text.tie_word_embeddings, false);
+  const auto tower = vision::read_mllama_tower_config(checkpoint.config["vision_config"]);
+  EXPECT_EQ(tower.rows_per_tile(), 1601);
+  EXPECT_EQ(tower.vision_output_dim(), 7680);
+  EXPECT_EQ(tower.hidden_act, kernels::Gelu::kExact);
+  const auto model = build_model(checkpoint);
+  EXPECT_EQ(model->info().num_layers, 40);
+  EXPECT_EQ(model->info().cross_layers, 8);
+  EXPECT_EQ(model->info().vocab_size, 128256);
+  EXPECT_EQ(model->info().extra_tokens, 8);
+  EXPECT_EQ(model->info().context_length, 131072);
+  EXPECT_EQ(model->info().eos_token_ids, std::vector<int32_t>({128001, 128008, 128009}));
+  EXPECT_EQ(model->media_states({}), 4 * 1601);
+  const auto limits = read_text_limits(checkpoint);
+  EXPECT_EQ(limits.kv_values, 32 * 8 * 128);
+  EXPECT_EQ(limits.state_values, 8 * 8 * 128);
+}
+
+// What the class says where a config does not, which is not what any checkpoint has.
+TEST(ReleasedConfigs, MllamaOfItsDefaults) {
+  const auto checkpoint = checkpoint_of(R"({"model_type": "mllama"})");
+  const auto text = mllama_decoder_config(checkpoint);
+  EXPECT_EQ(text.num_hidden_layers, 40);
+  EXPECT_EQ(text.cross_layers(), 8);
+  EXPECT_EQ(text.vocab_size, 128256);
+  const auto tower =
+      vision::read_mllama_tower_config(checkpoint.config.optional_object("vision_config"));
+  EXPECT_EQ(tower.image_size, 448);
+  EXPECT_EQ(tower.supported_aspect_ratios.size(), 8u);
+}
+
+TEST(ReleasedConfigs, MllamaThatMakesNoModel) {
+  const auto refuses = [](const std::string& part, const std::string& what) {
+    EXPECT_ERROR(build_model(checkpoint_of(R"({"model_type": "mllama", )" + part + "}")),
+                 ErrorKind::kInvalidData, what);
+  };
+  refuses(R"("text_config": {"cross_attention_layers": [40]})",
+          "'cross_attention_layers' below 40 but got 40");
+  refuses(R"("vision_config": {"intermediate_layers_indices": [32]})",
+          "'intermediate_layers_indices' below 32 layers but got 32");
+  refuses(R"("vision_config": {"supported_aspect_ratios": [[1, 5]]})", "of at most 4 tiles");
+  refuses(R"("vision_config": {"supported_aspect_ratios": [[1]]})", "of at most 4 tiles");
+  refuses(R"("vision_config": {"vision_output_dim": 1280})",
+          "'vision_output_dim' 7680 but got 1280");
+  refuses(R"("vision_config": {"attention_heads": 7})", "a multiple of");
+  refuses(R"("vision_config": {"max_num_tiles": 65})", "from 1 to 64");
 }
 
 constexpr const char* kGemma3Of4B = R"({

@@ -257,6 +257,22 @@ TEST(Processor, BuildsMessagesAsMlxVlm) {
   EXPECT_GE(compared, 40);
 }
 
+// Their templates take a system message as one string.
+TEST(Processor, GivesOthersThanUsersAStringWhereTheFamilySaysSo) {
+  for (const char* checkpoint : {"pixtral/checkpoints/mlx-4bit", "mllama/checkpoints/hf-bf16"}) {
+    const Processor processor(
+        open_checkpoint(fixture_path("parity/" + std::string(checkpoint)).string()));
+    ChatRequest request;
+    request.messages = {{"system", {{Part::Kind::kText, "Be brief.", -1}}, {}},
+                        {"user", {{Part::Kind::kText, "Hi", -1}}, {}},
+                        {"assistant", {{Part::Kind::kText, "Yes.", -1}}, {}}};
+    const Json messages = processor.template_context(request)["messages"];
+    EXPECT_EQ(messages.at(0)["content"].as_string(), "Be brief.") << checkpoint;
+    EXPECT_TRUE(messages.at(1)["content"].is_array()) << checkpoint;
+    EXPECT_EQ(messages.at(2)["content"].as_string(), "Yes.") << checkpoint;
+  }
+}
+
 TEST(Processor, NumbersPicturesInTheOrderOfTheirMarkers) {
   const Processor processor(
       open_checkpoint(fixture_path("parity/phi3_v/checkpoints/hf-bf16").string()));

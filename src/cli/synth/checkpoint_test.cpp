@@ -67,6 +67,7 @@ TEST(SynthShapes, HaveTheParametersOfTheRealModels) {
   EXPECT_EQ(values(plan("llava-v1.6-mistral-7b", {})), 7'566'747'648);
   EXPECT_EQ(values(plan("phi3_v-3.5", {})), 4'146'621'440);
   EXPECT_EQ(values(plan("pixtral-12b", {})), 12'682'739'712);
+  EXPECT_EQ(values(plan("mllama-11b", {})), 10'670'220'835);
   EXPECT_EQ(values(plan("internvl_chat-2.5-1b", {})), 938'193'024);
   EXPECT_EQ(values(plan("mistral3-small-3.1-24b", {})), 24'011'361'280);
 }
@@ -119,8 +120,9 @@ TEST_P(SynthFolder, SpecialTokensStandWhereTheConfigSaysTheyDo) {
   for (const char* key : {"image_token_index", "image_token_id"}) {
     const Json id = checkpoint.config[key];
     if (id.is_null()) continue;
-    EXPECT_THAT(tokenizer.id_to_token(id.as_int32()),
-                ::testing::AnyOf("<image>", "<|image_pad|>", "<image_soft_token>", "[IMG]"));
+    EXPECT_THAT(
+        tokenizer.id_to_token(id.as_int32()),
+        ::testing::AnyOf("<image>", "<|image_pad|>", "<|image|>", "<image_soft_token>", "[IMG]"));
   }
   EXPECT_THAT(models::load_model(checkpoint)->info().eos_token_ids,
               ::testing::IsSupersetOf(tokenizer.eos_token_ids()));
@@ -187,7 +189,7 @@ INSTANTIATE_TEST_SUITE_P(Tiny, SynthFolder,
                                            "qwen2_5_vl-tiny", "qwen3_vl-tiny", "gemma3-tiny",
                                            "paligemma-tiny", "llava_next-tiny", "phi3_v-tiny",
                                            "pixtral-tiny", "mistral3-tiny", "internvl_chat-tiny",
-                                           "nanollava-tiny"),
+                                           "nanollava-tiny", "mllama-tiny"),
                          [](const auto& shape) {
                            const std::string name = shape.param;
                            return name.substr(0, name.find('-'));

@@ -11,6 +11,7 @@
 #include "cli/synth/shapes_internvl_chat.h"
 #include "cli/synth/shapes_llava_bunny.h"
 #include "cli/synth/shapes_llava_next.h"
+#include "cli/synth/shapes_mllama.h"
 #include "cli/synth/shapes_paligemma.h"
 #include "cli/synth/shapes_phi3_v.h"
 #include "cli/synth/shapes_pixtral.h"
@@ -222,6 +223,21 @@ constexpr std::array kRows = {
       "processor_config.json": {"image_seq_length": 4},
       "vocabulary": {"text": 320,
         "last": ["<start_of_image>", "<end_of_image>", 3, "<image_soft_token>"]}})json"},
+    Row{"mllama-11b", kMllama, "{}"},
+    Row{"mllama-tiny", kMllama, R"json({"config.json": {
+      "image_token_index": 331,
+      "text_config": {"bos_token_id": 320, "cross_attention_layers": [1], "eos_token_id": [329],
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024,
+        "pad_token_id": 324, "vocab_size": 331},
+      "vision_config": {"attention_heads": 2, "hidden_size": 64, "image_size": 56,
+        "intermediate_layers_indices": [0, 1], "intermediate_size": 128, "num_global_layers": 1,
+        "num_hidden_layers": 2, "vision_output_dim": 192}},
+      "generation_config.json": {"bos_token_id": 320, "eos_token_id": [329], "pad_token_id": 324},
+      "preprocessor_config.json": {"size": {"height": 56, "width": 56}},
+      "vocabulary": {"text": 320, "last": ["<|begin_of_text|>", "<|end_of_text|>", 2,
+        "<|finetune_right_pad_id|>", 1, "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>",
+        "<|eot_id|>", "<|python_tag|>", "<|image|>"]}})json"},
     Row{"paligemma-3b", kPaliGemma, "{}"},
     Row{"paligemma-tiny", kPaliGemma, R"json({"config.json": {
       "hidden_size": 64, "image_token_index": 324, "projection_dim": 64, "vocab_size": 352,

@@ -5,6 +5,7 @@
 #include "kernels/attention.h"
 #include "kernels/rope.h"
 #include "mlx/ops.h"
+#include "nn/attention.h"
 
 namespace fovea::models::vision {
 
@@ -23,6 +24,20 @@ mx::array attend_within(const mx::array& q_PD, const mx::array& k_PD, const mx::
   const auto out = kernels::segment_attention(turned(q_PD), turned(k_PD), split(v_PD), cu_seqlens,
                                               scale, products);
   return mx::reshape(out, {p, heads * head_dim});
+}
+
+mx::array attend_to(const mx::array& q_PD, const mx::array& k_SD, const mx::array& v_SD, int heads,
+                    mx::Dtype weights) {
+  const int head_dim = q_PD.shape(1) / heads;
+  const auto split = [&](const mx::array& x) {
+    return mx::reshape(x, {x.shape(0), heads, head_dim});
+  };
+  const auto kept = [&](const mx::array& x) {
+    return mx::astype(split(x), nn::kv_dtype_for(weights));
+  };
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const auto out = kernels::cross_attention(split(q_PD), kept(k_SD), kept(v_SD), {.scale = scale});
+  return mx::reshape(out, q_PD.shape());
 }
 
 VitAttention::VitAttention(int dim, int heads)

@@ -52,4 +52,8 @@ mx::array attend_within(const mx::array& q_PD, const mx::array& k_PD, const mx::
                         int heads, const nn::RopeTables* rope, const std::vector<int>& cu_seqlens,
                         mx::Dtype weights);
 
+// The same for queries that all see every row of k and v [S, D].
+mx::array attend_to(const mx::array& q_PD, const mx::array& k_SD, const mx::array& v_SD, int heads,
+                    mx::Dtype weights);
+
 }  // namespace fovea::models::vision
