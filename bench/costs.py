@@ -49,7 +49,10 @@ class Costs:
         return own["bits"] if isinstance(own, dict) else quantization["bits"]
 
     def language(self):
-        return [n for n in self.tensors if n.startswith("language_model.")]
+        """Without layers that look at pictures, which text alone passes."""
+        across = [f".layers.{i}." for i in self.text.get("cross_attention_layers", [])]
+        return [n for n in self.tensors
+                if n.startswith("language_model.") and not any(layer in n for layer in across)]
 
     def decode_bytes(self):
         """Weights that one token reads: all of the decoder, and the table only where it is the
@@ -61,12 +64,16 @@ class Costs:
         """Products of every layer, causal attention, and the head of the last row."""
         layers = sum(self.weights(n) for n in self.language()
                      if ".layers." in n and n.endswith("_proj.weight"))
-        attention = 2 * tokens * tokens * self.attention_width * self.text["num_hidden_layers"]
+        depth = self.text["num_hidden_layers"] - len(self.text.get("cross_attention_layers", []))
+        attention = 2 * tokens * tokens * self.attention_width * depth
         head = self.text["hidden_size"] * self.text["vocab_size"]
         return 2 * layers * tokens + attention + 2 * head
 
     def vision_rows(self, tokens):
         """Rows in the tower of a picture that takes `tokens` in the prompt."""
+        if "max_num_tiles" in self.vision:  # tiles are always so many, whatever the picture fills
+            side = self.vision["image_size"] // self.vision["patch_size"]
+            return self.vision["max_num_tiles"] * (side * side + 1)
         merge = self.vision.get("spatial_merge_size", self.config.get("scale_factor", 1)) ** 2
         clip = self.vision.get("model_type") == "clip_vision_model"
         return tokens * merge + (1 if clip else 0)
@@ -74,7 +81,8 @@ class Costs:
     def tower_layers(self):
         """As many as there are weights of: configs leave the standard number out."""
         marks = [".layers.", ".blocks."]
-        found = {name.split(mark)[1].split(".")[0] for name in self.tensors for mark in marks
+        found = {(name.split(mark)[0], name.split(mark)[1].split(".")[0])
+                 for name in self.tensors for mark in marks
                  if mark in name and not name.startswith("language_model.")}
         return len(found)
 
@@ -96,9 +104,10 @@ class Costs:
         for name, (_, shape) in self.tensors.items():
             if name.startswith("language_model.") or len(shape) < 2 or not name.endswith("weight"):
                 continue
-            if "position_embedding" in name or self.unused_layer(name, used):
+            table = "position_embedding" in name or "positional_embedding" in name
+            if table or self.unused_layer(name, used):
                 continue
-            late = "merger" in name or "projector" in name
+            late = ("merger" in name or "projector" in name) and "max_num_tiles" not in self.vision
             flops += 2 * self.weights(name) * (tokens if late else rows)
         return flops
 

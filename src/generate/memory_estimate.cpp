@@ -48,15 +48,18 @@ class Survey : public nn::PathVisitor {
     Part& part = part_of(path);
     part.is_float32 = part.is_float32 || weight.dtype() == mx::float32;
     if (path.find("patch_embed") != std::string::npos) patch_values = weight.in_size();
+    const bool table = dynamic_cast<nn::Embedding*>(&weight);
+    if (&part == &towers && !table) widest_input = std::max(widest_input, weight.in_size());
     // Tables and heads have a row for each token of the vocabulary, whose width no row takes.
     const bool head = path.ends_with("lm_head");
     has_head = has_head || head;
-    if (!head && !dynamic_cast<nn::Embedding*>(&weight)) part.widths.insert(weight.out_size());
+    if (!head && !table) part.widths.insert(weight.out_size());
   }
 
   Part text;
   Part towers;
   int64_t patch_values = 0;
+  int widest_input = 0;     // of a tower's weight
   int64_t table_bytes = 0;  // of the tokens' embeddings
   bool has_head = false;    // or the table is the head too
 
@@ -114,11 +117,13 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
   for (const auto& span : prompt.media) {
     const auto values = static_cast<int64_t>(span.pixels.data.size());
     const int64_t patches = values / std::max<int64_t>(1, survey.patch_values);
-    const int64_t seen = model.media_states(span);  // more where towers fill pictures up
+    // As many as the tower has rows, which fill the picture up and keep what inner layers gave.
+    const int64_t seen = model.media_states(span);
     states += seen;
-    estimate.vision = std::max(
-        estimate.vision,
-        survey.towers.scratch_bytes(std::max(patches, seen), kArraysOfTowerWidths) + values * 4);
+    const int64_t kept = seen * survey.widest_input * 4;
+    estimate.vision = std::max(estimate.vision, survey.towers.scratch_bytes(std::max(patches, seen),
+                                                                            kArraysOfTowerWidths) +
+                                                    kept + values * 4);
   }
   estimate.cache += 2 * states * limits.state_values * (survey.text.is_float32 ? 4 : 2);
   return estimate;

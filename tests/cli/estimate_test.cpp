@@ -69,6 +69,32 @@ TEST(Estimate, TowersCountOnlyWithAPicture) {
   EXPECT_GT(estimate({"--image", picture()})["vision"].as_int(), 0);
 }
 
+// Two layers look at 4 tiles of 10 rows with a head of 8 keys and values in bfloat16, however many
+// of the tiles the picture fills; the two others keep the picture's token. The tower keeps 48
+// values of each row beside its scratch, of widths 16, 24 and 32.
+TEST(Estimate, CountsWhatLayersLookAtInPictures) {
+  const auto folder = testing::fixture_path("parity/mllama");
+  const auto part = [&](const char* key, std::vector<std::string> pictures) {
+    std::vector<std::string> words = {
+        "generate", "--model",   (folder / "checkpoints/hf-bf16").string(), "--prompt", "Hi",
+        "--json",   "--estimate"};
+    for (const auto& name : pictures) {
+      words.insert(words.end(), {"--image", (folder / "cases/turns" / name).string()});
+    }
+    const Outcome told = testing::fovea(words);
+    EXPECT_EQ(told.code, 0) << told.err;
+    return Json::parse(told.out, "output")[key].as_int();
+  };
+  constexpr int64_t kPicture = 2 * 2 * 40 * 8 * 2;
+  constexpr int64_t kToken = 2 * 2 * 8 * 2;
+  const auto text = part("cache", {});
+  EXPECT_EQ(part("cache", {"square.png"}) - text, kPicture + kToken);
+  EXPECT_EQ(part("cache", {"square.png", "wide.png"}) - text, 2 * (kPicture + kToken));
+  constexpr int64_t kPixels = 4 * 3 * 12 * 12 * 4;
+  const auto vision = part("vision", {"four.png"});
+  EXPECT_EQ(vision, 9 * 40 * (16 + 24 + 32) * 4 + 40 * 48 * 4 + kPixels);
+}
+
 // Bytes of a checkpoint's tensors whose names start so.
 int64_t bytes_of(const std::filesystem::path& file, const std::string& prefix) {
   const std::string all = read_file(file);
