@@ -150,6 +150,12 @@ CONTEXTS = {
     ],
     "gemma_2": [chat(ONE), chat(NO_SYSTEM), chat(TURNS), chat(NO_SYSTEM[1:])],
     "gemma_3": [chat(ONE), chat(TURNS), chat(SYSTEM_PARTS), chat([message("user", 5)])],
+    "llama_32_vision": [
+        chat(ONE),
+        chat(TURNS),
+        chat(PARTS),
+        chat([message("system", "Be brief."), *PARTS]),
+    ],
     "phi_3": [
         chat(TURNS),
         chat(ONE, add_generation_prompt=False),
