@@ -46,13 +46,17 @@ std::optional<HubModel> parse_hub_model(const std::string& text) {
   return model;
 }
 
+fs::path hub_home() {
+  if (const auto home = environment("HF_HOME"); !home.empty()) return home;
+  if (const auto xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) {
+    return fs::path(xdg) / "huggingface";
+  }
+  return fs::path(environment("HOME")) / ".cache" / "huggingface";
+}
+
 fs::path hub_cache() {
   if (const auto cache = environment("HF_HUB_CACHE"); !cache.empty()) return cache;
-  if (const auto home = environment("HF_HOME"); !home.empty()) return fs::path(home) / "hub";
-  if (const auto xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) {
-    return fs::path(xdg) / "huggingface" / "hub";
-  }
-  return fs::path(environment("HOME")) / ".cache" / "huggingface" / "hub";
+  return hub_home() / "hub";
 }
 
 fs::path repository_folder(const std::string& repository) {

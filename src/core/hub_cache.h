@@ -21,8 +21,10 @@ struct HubModel {
 // Nothing for any other text.
 std::optional<HubModel> parse_hub_model(const std::string& text);
 
-// HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub, else
-// ~/.cache/huggingface/hub.
+// HF_HOME, else XDG_CACHE_HOME/huggingface, else ~/.cache/huggingface.
+std::filesystem::path hub_home();
+
+// HF_HUB_CACHE, else hub_home()/hub.
 std::filesystem::path hub_cache();
 
 // models--org--name in the cache.

@@ -1,5 +1,6 @@
 #include "hub/http_client.h"
 
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 
 #include <array>
@@ -18,6 +19,7 @@
 
 #include "base/error.h"
 #include "base/number.h"
+#include "hub/proxy.h"
 
 namespace fovea::hub {
 namespace {
@@ -46,6 +48,35 @@ urls::url parsed(const std::string& text) {
 std::string port_of(const urls::url& url) {
   if (url.has_port()) return std::string(url.port());
   return url.scheme() == "https" ? "443" : "80";
+}
+
+// The proxy on the way, one that speaks HTTP in clear.
+std::optional<urls::url> proxy_of(const urls::url& url) {
+  std::string address =
+      proxy_for(std::string(url.scheme()), std::string(url.host_address()), port_of(url));
+  if (address.empty()) return std::nullopt;
+  if (address.find("://") == std::string::npos) address = "http://" + address;
+  const auto proxy = urls::parse_uri(address);
+  if (!proxy || proxy->scheme() != "http" || proxy->host().empty()) {
+    // Without what may be a password.
+    const auto at = address.rfind('@');
+    fail(ErrorKind::kInvalidArgument,
+         "[hub] expected the address of an http proxy in the environment but got '{}'",
+         at == std::string::npos ? address : "..." + address.substr(at));
+  }
+  return urls::url(*proxy);
+}
+
+// What Proxy-Authorization says; empty for a proxy that asks for no name.
+std::string authorization_of(const urls::url& proxy) {
+  if (!proxy.has_userinfo()) return "";
+  const std::string plain = proxy.user() + ":" + proxy.password();
+  std::string encoded(4 * (plain.size() / 3 + 1) + 1, '\0');
+  const int size = ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
+                                     reinterpret_cast<const unsigned char*>(plain.data()),
+                                     static_cast<int>(plain.size()));
+  encoded.resize(static_cast<size_t>(size));
+  return "Basic " + encoded;
 }
 
 std::string lower_case(beast::string_view text) {
@@ -89,15 +120,45 @@ asio::awaitable<HttpResponse> read_response(Stream& stream, const BodySink& sink
   co_return response;
 }
 
+void authorize(http::request<http::empty_body>& message, const urls::url& proxy) {
+  const std::string authorization = authorization_of(proxy);
+  if (!authorization.empty()) message.set(http::field::proxy_authorization, authorization);
+}
+
+// Has the proxy pass everything on to the url's host from here on.
+asio::awaitable<void> open_tunnel(beast::tcp_stream& socket, const urls::url& url,
+                                  const urls::url& proxy) {
+  const std::string host = std::string(url.encoded_host()) + ":" + port_of(url);
+  http::request<http::empty_body> message(http::verb::connect, host, 11);
+  message.set(http::field::host, host);
+  message.set(http::field::user_agent, "fovea/" FOVEA_VERSION);
+  authorize(message, proxy);
+  socket.expires_after(kSilenceTimeout);
+  co_await http::async_write(socket, message, use_awaitable);
+  beast::flat_buffer buffer(kHeaderBytesMax);
+  http::response_parser<http::empty_body> parser;
+  parser.skip(true);  // no body follows, whatever the header says
+  co_await http::async_read_header(socket, buffer, parser, use_awaitable);
+  const unsigned status = parser.get().result_int();
+  if (status / 100 == 2) co_return;
+  const std::string text =
+      fmt::format("[hub] expected the proxy '{}' to reach '{}' but got status {}",
+                  std::string(proxy.encoded_host_and_port()), host, status);
+  if (status >= 500) throw PassingError(ErrorKind::kIo, text);
+  throw Error(ErrorKind::kIo, text);
+}
+
 template <class Stream>
 asio::awaitable<HttpResponse> ask(Stream& stream, const urls::url& url, const HttpRequest& request,
-                                  const BodySink& sink) {
-  const std::string target = url.encoded_target().empty() ? "/" : std::string(url.encoded_target());
+                                  const BodySink& sink, const urls::url* proxy = nullptr) {
+  std::string target = url.encoded_target().empty() ? "/" : std::string(url.encoded_target());
+  if (proxy) target = "http://" + std::string(url.encoded_host_and_port()) + target;
   http::request<http::empty_body> message(http::verb::get, target, 11);
   message.set(http::field::host, std::string(url.encoded_host_and_port()));
   message.set(http::field::user_agent, "fovea/" FOVEA_VERSION);
   message.set(http::field::connection, "close");
   for (const auto& [name, value] : request.headers) message.set(name, value);
+  if (proxy) authorize(message, *proxy);
   beast::get_lowest_layer(stream).expires_after(kSilenceTimeout);
   co_await http::async_write(stream, message, use_awaitable);
   co_return co_await read_response(stream, sink);
@@ -129,13 +190,18 @@ asio::awaitable<HttpResponse> ask_over_tls(beast::tcp_stream socket, const urls:
 asio::awaitable<HttpResponse> connect_and_ask(const urls::url& url, const HttpRequest& request,
                                               const BodySink& sink) {
   const auto executor = co_await asio::this_coro::executor;
+  const auto proxy = proxy_of(url);
+  const urls::url& first = proxy ? *proxy : url;
   Tcp::resolver resolver(executor);
   const auto addresses =
-      co_await resolver.async_resolve(url.host_address(), port_of(url), use_awaitable);
+      co_await resolver.async_resolve(first.host_address(), port_of(first), use_awaitable);
   beast::tcp_stream socket(executor);
   socket.expires_after(kConnectTimeout);
   co_await socket.async_connect(addresses, use_awaitable);
-  if (url.scheme() == "http") co_return co_await ask(socket, url, request, sink);
+  if (url.scheme() == "http") {
+    co_return co_await ask(socket, url, request, sink, proxy ? &*proxy : nullptr);
+  }
+  if (proxy) co_await open_tunnel(socket, url, *proxy);
   co_return co_await ask_over_tls(std::move(socket), url, request, sink);
 }
 

@@ -1,4 +1,5 @@
-// HTTP GET over a connection of its own, in clear or over TLS with the system's certificates.
+// HTTP GET over a connection of its own, in clear or over TLS with the system's certificates, by
+// way of a proxy where the environment names one (hub/proxy.h); TLS goes through it to the host.
 // Boost.Beast and OpenSSL stay behind http_client.cpp. Any thread may call.
 #pragma once
 

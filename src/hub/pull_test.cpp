@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "core/checkpoint.h"
 #include "hub/cache.h"
+#include "hub/proxy.h"
 #include "support/expect_error.h"
 #include "support/hub_environment.h"
 #include "support/local_hub.h"
@@ -225,6 +226,96 @@ TEST_F(Pull, FaultsOfTheServerPassOrAreTold) {
 TEST_F(Pull, LeaveThatIsMissingIsTold) {
   hub_.before([](const auto&) { return LocalHub::Reply{401, ""}; });
   EXPECT_ERROR(run(), ErrorKind::kInvalidArgument, "set HF_TOKEN");
+}
+
+// The header that the hub was sent with the token of the environment.
+TEST_F(Pull, TheTokenComesFromTheEnvironmentOrTheFileThatALoginWrote) {
+  const auto sent = [&] {
+    Remote::from_environment().at(hub_.address()).model({"org/name"}, {});
+    const auto headers = hub_.requests().back().headers;
+    return headers.contains("authorization") ? headers.at("authorization") : "none";
+  };
+  const fs::path home = cache_.path() / "home";
+  fs::create_directories(home / ".cache/huggingface");
+  ::setenv("HOME", home.c_str(), 1);
+  EXPECT_EQ(sent(), "none");
+  write_file_atomic(home / ".cache/huggingface/token", "of-home\n");
+  EXPECT_EQ(sent(), "Bearer of-home");
+  ::setenv("HF_HOME", cache_.path().c_str(), 1);
+  EXPECT_EQ(sent(), "none");
+  write_file_atomic(cache_.path() / "token", "of-hf-home");
+  EXPECT_EQ(sent(), "Bearer of-hf-home");
+  write_file_atomic(home / "mine", " of-path \n");
+  ::setenv("HF_TOKEN_PATH", (home / "mine").c_str(), 1);
+  EXPECT_EQ(sent(), "Bearer of-path");
+  ::setenv("HUGGING_FACE_HUB_TOKEN", "old", 1);
+  EXPECT_EQ(sent(), "Bearer old");
+  ::setenv("HF_TOKEN", "of-variable", 1);
+  EXPECT_EQ(sent(), "Bearer of-variable");
+}
+
+// A hub stands in for the proxy: it is sent whole addresses, and makes its own model of them.
+TEST_F(Pull, AProxyIsAskedForWholeAddresses) {
+  LocalHub proxy;
+  const std::string elsewhere = "http://hub.invalid:81";
+  proxy.before([&](const LocalHub::Request& request) -> std::optional<LocalHub::Reply> {
+    if (!request.target.starts_with(elsewhere + "/api/models/org/name/revision/main")) {
+      return LocalHub::Reply{404, ""};
+    }
+    return LocalHub::Reply{200, R"({"sha": "x"})"};
+  });
+  const auto ask = [&] { Remote(elsewhere, "secret").model({"org/name"}, {}); };
+  ::setenv("HTTP_PROXY", ("http://me:pass%20word@" + proxy.address().substr(7)).c_str(), 1);
+  EXPECT_ERROR(ask(), ErrorKind::kInvalidData, "expected a commit of 'org/name' but got 'x'");
+  const auto headers = proxy.requests().back().headers;
+  EXPECT_EQ(headers.at("host"), "hub.invalid:81");
+  EXPECT_EQ(headers.at("proxy-authorization"), "Basic bWU6cGFzcyB3b3Jk");
+  EXPECT_EQ(headers.at("authorization"), "Bearer secret");
+  // Only small letters count where strangers may set the others.
+  ::setenv("REQUEST_METHOD", "GET", 1);
+  EXPECT_EQ(proxy_for("http", "hub.invalid", "81"), "");
+  ::unsetenv("REQUEST_METHOD");
+  ::setenv("HTTP_PROXY", "socks5://127.0.0.1:1", 1);
+  EXPECT_ERROR(ask(), ErrorKind::kInvalidArgument, "an http proxy in the environment");
+  ::setenv("HTTP_PROXY", proxy.address().c_str(), 1);
+  ::setenv("NO_PROXY", "127.0.0.1", 1);
+  EXPECT_EQ(run().commit, LocalHub::kCommit);
+}
+
+// TLS to the host begins only when the proxy has let it through.
+TEST_F(Pull, AProxyIsAskedForATunnelToHostsOverTls) {
+  LocalHub proxy;
+  proxy.before([](const auto&) { return LocalHub::Reply{403, ""}; });
+  ::setenv("https_proxy", proxy.address().c_str(), 1);
+  EXPECT_ERROR(Remote("https://hub.invalid", "secret").model({"org/name"}, {}), ErrorKind::kIo,
+               "to reach 'hub.invalid:443' but got status 403");
+  EXPECT_EQ(proxy.requests().size(), 1u);
+  EXPECT_EQ(proxy.requests()[0].target, "hub.invalid:443");
+  EXPECT_FALSE(proxy.requests()[0].headers.contains("authorization"));
+  // What follows is a handshake, which this proxy does not know: never the request in clear.
+  proxy.before([](const auto&) { return LocalHub::Reply{200, ""}; });
+  EXPECT_ERROR(http_get({"https://hub.invalid/", {{"Authorization", "Bearer secret"}}},
+                        [](const auto&, auto) { return true; }),
+               ErrorKind::kIo, "expected an answer from 'hub.invalid'");
+  EXPECT_EQ(proxy.requests().size(), 2u);
+}
+
+TEST_F(Pull, WhichHostsNeedNoProxy) {
+  ::setenv("all_proxy", "http://p:1", 1);
+  ::setenv("https_proxy", "http://q:1", 1);
+  ::setenv("no_proxy", "Example.org, .inner, 10.0.0.1,other.net:8443,::1", 1);
+  EXPECT_EQ(proxy_for("http", "huggingface.co", "80"), "http://p:1");
+  EXPECT_EQ(proxy_for("https", "huggingface.co", "443"), "http://q:1");
+  for (const char* host :
+       {"example.org", "EXAMPLE.ORG", "cdn.example.org", "a.inner", "10.0.0.1", "::1"}) {
+    EXPECT_EQ(proxy_for("https", host, "443"), "") << host;
+  }
+  EXPECT_EQ(proxy_for("https", "other.net", "8443"), "");
+  for (const char* host : {"notexample.org", "10.0.0.11", "other.net", "example.org.evil"}) {
+    EXPECT_EQ(proxy_for("https", host, "443"), "http://q:1") << host;
+  }
+  ::setenv("no_proxy", "*", 1);
+  EXPECT_EQ(proxy_for("https", "huggingface.co", "443"), "");
 }
 
 TEST_F(Pull, HostileListsAreRefused) {

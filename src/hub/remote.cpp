@@ -14,6 +14,8 @@
 namespace fovea::hub {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr int kRedirectsMax = 5;
 constexpr int kAttempts = 6;
 constexpr int kWaitMaxS = 300;
@@ -104,8 +106,22 @@ Remote::Remote(std::string endpoint, std::string token)
   origin_of(endpoint_);
 }
 
+namespace {
+
+constexpr size_t kTokenBytesMax = 4096;
+
+std::string written_token() {
+  const std::string named = environment("HF_TOKEN_PATH", "");
+  const fs::path file = named.empty() ? hub_home() / "token" : fs::path(named);
+  std::error_code unreadable;
+  return fs::is_regular_file(file, unreadable) ? read_file(file, kTokenBytesMax) : "";
+}
+
+}  // namespace
+
 Remote Remote::from_environment() {
-  std::string token = environment("HF_TOKEN", "");
+  std::string token = environment("HF_TOKEN", environment("HUGGING_FACE_HUB_TOKEN", "").c_str());
+  if (token.empty()) token = written_token();
   std::erase_if(token, [](unsigned char c) { return std::isspace(c) || std::iscntrl(c); });
   return {environment("HF_ENDPOINT", "https://huggingface.co"), token};
 }

@@ -30,7 +30,8 @@ class Remote {
   // `token` may be empty; it goes to the endpoint and, when that redirects, nowhere else.
   Remote(std::string endpoint, std::string token);
 
-  // HF_ENDPOINT, else Hugging Face itself, with HF_TOKEN.
+  // HF_ENDPOINT, else Hugging Face itself. The token is HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else
+  // what huggingface_hub's login wrote: the file HF_TOKEN_PATH, else hub_home()/token.
   static Remote from_environment();
 
   // The same token at another address.
