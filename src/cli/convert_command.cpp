@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 #include <optional>
 
@@ -24,6 +25,9 @@ struct Flags {
   std::optional<std::string> recipe;
   bool vision = false;
   bool dequantize = false;
+  bool awq = false;
+  bool awq_clip = false;
+  std::optional<std::string> calibration;
 };
 
 // What the --q flags ask for, if any of them is there.
@@ -36,7 +40,9 @@ std::optional<convert::Recipe> recipe_of(const Flags& flags) {
     }
     return convert::mixed_recipe(*flags.recipe);
   }
-  if (!plain && !flags.quantize && !flags.vision) return std::nullopt;
+  const bool implied =
+      flags.quantize || flags.vision || flags.awq || flags.awq_clip || flags.calibration;
+  if (!plain && !implied) return std::nullopt;
   return convert::Recipe{
       convert::quant_format(flags.mode.value_or("affine"), flags.group_size, flags.bits), {}};
 }
@@ -49,6 +55,10 @@ convert::Options options_of(const Flags& flags) {
     fail(ErrorKind::kInvalidArgument,
          "[--dequantize] expected no flag that quantises beside it but got one");
   }
+  if (flags.awq || flags.awq_clip || flags.calibration) {
+    const auto clips = flags.awq_clip ? convert::Clips::kSearched : convert::Clips::kNone;
+    options.awq = convert::Awq{flags.calibration.value_or(""), clips};
+  }
   if (flags.dtype) options.weights.dtype = convert::dtype_named(*flags.dtype);
   if (flags.vision) options.weights.towers = convert::Towers::kQuantized;
   return options;
@@ -56,10 +66,29 @@ convert::Options options_of(const Flags& flags) {
 
 double gigabytes(int64_t bytes) { return static_cast<double>(bytes) / 1e9; }
 
+std::string progress_text(convert::Phase phase, int64_t done, int64_t all) {
+  const double percent = 100 * static_cast<double>(done) / static_cast<double>(all);
+  switch (phase) {
+    case convert::Phase::kCalibrating:
+      return fmt::format("Reading calibration prompts: {:.0f} %", percent);
+    case convert::Phase::kScaling:
+      return fmt::format("Searching scales: {:.0f} %", percent);
+    default:
+      return fmt::format("Converting: {:.0f} % of {:.3g} GB", percent, gigabytes(all));
+  }
+}
+
 void print_report(const Flags& flags, const convert::Converted& made) {
   std::printf("%s: %.3f GB of weights became %.3f GB in %d file%s, %.3f bits a weight\n",
               flags.out.c_str(), gigabytes(made.bytes_before), gigabytes(made.bytes_after),
               made.files, made.files == 1 ? "" : "s", made.bits_per_weight());
+  if (const auto& scales = made.scales) {
+    std::printf(
+        "%d of %d inputs scaled; mean error of what is computed of them %.3g %%, %.3g %% "
+        "without\n",
+        scales->scaled, scales->groups, 100 * std::sqrt(scales->error),
+        100 * std::sqrt(scales->plain_error));
+  }
   if (made.left_plain.empty()) return;
   std::printf("not quantised, because no group divides their rows: %s\n",
               fmt::format("{}", fmt::join(made.left_plain, ", ")).c_str());
@@ -75,10 +104,8 @@ void convert_model(const Flags& flags) {
   hold_interrupts();
   options.stopped = interrupted;
   ProgressLine line("Converting");
-  options.progress = [&](int64_t done, int64_t all) {
-    line.set(fmt::format("Converting: {:.0f} % of {:.3g} GB",
-                         100 * static_cast<double>(done) / static_cast<double>(all),
-                         gigabytes(all)));
+  options.progress = [&](convert::Phase phase, int64_t done, int64_t all) {
+    line.set(progress_text(phase, done, all));
   };
   print_report(flags,
                convert::convert_checkpoint(open_checkpoint(flags.model), options, flags.out));
@@ -103,6 +130,12 @@ void add_convert_command(CLI::App& program) {
   add_choice(*command, "--q-recipe", convert::mixed_recipes(), flags->recipe,
              "Bits of most weights and of those that matter most, groups of 64");
   command->add_flag("--q-vision", flags->vision, "Quantise towers and projectors too");
+  command->add_flag("--awq", flags->awq,
+                    "Scale channels by what the model computes of calibration prompts first");
+  command->add_flag("--awq-clip", flags->awq_clip,
+                    "Search how far to cut the range of each group as well; implies --awq");
+  command->add_option("--calibration", flags->calibration,
+                      "Those prompts: text, or .jsonl with pictures; implies --awq");
   command->add_flag("--dequantize", flags->dequantize, "Write quantised weights as plain ones");
   command->callback([flags] { convert_model(*flags); });
 }

@@ -8,18 +8,29 @@
 #include <string>
 #include <vector>
 
+#include "convert/channel_scales.h"
 #include "convert/plan.h"
 #include "core/checkpoint.h"
 #include "nn/sharded_writer.h"
 
 namespace fovea::convert {
 
+enum class Phase { kCalibrating, kScaling, kWriting };
+
+// Activation-aware scales (channel_scales.h): what is shown to the model is read from `calibration`
+// (calibration.h), or is the standard where that is empty.
+struct Awq {
+  std::filesystem::path calibration = {};
+  Clips clips = Clips::kNone;
+};
+
 struct Options {
   // Where `weights.dtype` is absent, config.json's own holds.
   WeightOptions weights;
   int64_t shard_bytes_max = nn::kShardBytesMax;
-  // After every few rows: bytes of weights read, and all.
-  std::function<void(int64_t, int64_t)> progress = {};
+  std::optional<Awq> awq = {};
+  // After every few rows: of what, how much was done, and all. Writing counts bytes of weights.
+  std::function<void(Phase, int64_t, int64_t)> progress = {};
   // Asked as often; true ends the conversion with Error(kCancelled).
   std::function<bool()> stopped = {};
 };
@@ -30,6 +41,7 @@ struct Converted {
   int64_t values = 0;
   int files = 0;
   std::vector<std::string> left_plain;  // as Plan says
+  std::optional<ScaleReport> scales = {};
 
   double bits_per_weight() const {
     return static_cast<double>(bytes_after) * 8 / static_cast<double>(values);

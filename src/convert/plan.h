@@ -28,10 +28,16 @@ struct WeightOptions {
 struct PlannedWeight {
   enum class Work { kCopy, kQuantize, kDequantize };
   Work work = Work::kCopy;
-  std::string path;                      // of the module; of the tensor where it is copied
-  std::vector<mx::array> sources;        // the tensor, or weight, scales and biases
-  mx::Dtype dtype = mx::float32;         // that floats become
-  QuantFormat format;                    // of what is, or will be, quantised
+  std::string path;                // of the module; of the tensor where it is copied
+  std::vector<mx::array> sources;  // the tensor, or weight, scales and biases
+  mx::Dtype dtype = mx::float32;   // that floats become
+  QuantFormat format;              // of what is, or will be, quantised
+  // float32, multiplied in before the work: of each column of the last axis, of each row of the
+  // first.
+  std::optional<mx::array> column_factors = {};
+  std::optional<mx::array> row_factors = {};
+  // uint8 [rows, groups], after the factors: see clipped().
+  std::optional<mx::array> clip_steps = {};
   std::vector<nn::TensorEntry> entries;  // in the order in which they are written
 };
 

@@ -13,6 +13,23 @@ using Work = PlannedWeight::Work;
 
 constexpr int64_t kPieceValues = int64_t{4} << 20;
 
+// Rows [begin, end) of a weight with its factors, cut.
+mx::array scaled(const PlannedWeight& weight, mx::array rows, int begin, int end,
+                 const mx::Stream& stream) {
+  if (weight.column_factors || weight.row_factors) rows = mx::astype(rows, mx::float32, stream);
+  if (weight.column_factors) rows = mx::multiply(rows, *weight.column_factors, stream);
+  if (weight.row_factors) {
+    const auto factors = mx::slice(*weight.row_factors, {begin}, {end}, stream);
+    rows = mx::multiply(rows, mx::reshape(factors, {end - begin, 1}, stream), stream);
+  }
+  if (weight.clip_steps) {
+    const int groups = weight.clip_steps->shape(1);
+    const auto steps = mx::slice(*weight.clip_steps, {begin, 0}, {end, groups}, stream);
+    rows = clipped(mx::astype(rows, mx::float32, stream), steps, weight.format.group_size, stream);
+  }
+  return rows;
+}
+
 // Rows [begin, end) of each source.
 std::vector<mx::array> rows_of(const std::vector<mx::array>& sources, int begin, int end,
                                const mx::Stream& stream) {
@@ -54,11 +71,30 @@ std::span<const std::byte> bytes_of(const mx::array& x) {
 
 }  // namespace
 
-WeightStream::WeightStream(Sink sink, Step step) : sink_(std::move(sink)), step_(std::move(step)) {
-  for (int i = 0; i < ThreadPool::instance().size(); ++i) {
-    streams_.push_back(mx::new_stream(mx::Device::cpu));
-  }
+mx::array clipped(const mx::array& rows, const mx::array& steps, int group_size,
+                  const mx::Stream& stream) {
+  const int count = rows.shape(0);
+  const auto groups = mx::reshape(rows, {count, -1, group_size}, stream);
+  const auto kept = mx::subtract(
+      mx::array(1.0f), mx::divide(mx::astype(steps, mx::float32, stream), mx::array(20.0f), stream),
+      stream);
+  const auto largest = mx::max(mx::abs(groups, stream), -1, true, stream);
+  const auto limit = mx::multiply(largest, mx::expand_dims(kept, -1, stream), stream);
+  return mx::reshape(
+      mx::minimum(mx::maximum(groups, mx::negative(limit, stream), stream), limit, stream),
+      rows.shape(), stream);
 }
+
+std::vector<mx::Stream> worker_streams() {
+  std::vector<mx::Stream> streams;
+  for (int i = 0; i < ThreadPool::instance().size(); ++i) {
+    streams.push_back(mx::new_stream(mx::Device::cpu));
+  }
+  return streams;
+}
+
+WeightStream::WeightStream(Sink sink, Step step)
+    : sink_(std::move(sink)), step_(std::move(step)), streams_(worker_streams()) {}
 
 void WeightStream::write(const PlannedWeight& weight) {
   const mx::array& first = weight.sources[0];
@@ -73,11 +109,12 @@ void WeightStream::write(const PlannedWeight& weight) {
     std::vector<mx::array> pending;
     int64_t read = 0;
     for (size_t i = 0; i < streams_.size() && begin < rows; ++i, begin += piece) {
-      const auto sources =
-          rows_of(weight.sources, begin, std::min(begin + piece, rows), streams_[i]);
+      const int end = std::min(begin + piece, rows);
+      auto sources = rows_of(weight.sources, begin, end, streams_[i]);
+      for (const auto& source : sources) read += static_cast<int64_t>(source.nbytes());
+      sources[0] = scaled(weight, sources[0], begin, end, streams_[i]);
       made.push_back(work_on(weight, sources, streams_[i]));
       pending.insert(pending.end(), made.back().begin(), made.back().end());
-      for (const auto& source : sources) read += static_cast<int64_t>(source.nbytes());
     }
     mx::eval(std::move(pending));
     for (const auto& arrays : made) {

@@ -11,6 +11,15 @@
 
 namespace fovea::convert {
 
+// Rows [r, K] whose groups are cut to (1 - step / 20) of their largest magnitude, by the steps
+// [r, groups] below kClipSteps.
+inline constexpr int kClipSteps = 10;
+mx::array clipped(const mx::array& rows, const mx::array& steps, int group_size,
+                  const mx::Stream& stream);
+
+// One for each core, for pieces side by side.
+std::vector<mx::Stream> worker_streams();
+
 class WeightStream {
  public:
   // Bytes of the next entry, in the order of PlannedWeight::entries.
@@ -25,7 +34,7 @@ class WeightStream {
  private:
   Sink sink_;
   Step step_;
-  std::vector<mx::Stream> streams_;  // pieces side by side, one a core
+  std::vector<mx::Stream> streams_;
 };
 
 }  // namespace fovea::convert

@@ -58,6 +58,16 @@ void DecoderModel::prepare_weights(nn::Weights& weights) {
   }
 }
 
+std::vector<InputGroup> DecoderModel::input_groups() const {
+  auto groups = decoder_.input_groups();
+  const std::string decoder = weight_names().decoder;
+  for (auto& group : groups) {
+    group.source_path = decoder + group.source_path;
+    for (auto& product : group.products) product = decoder + product;
+  }
+  return groups;
+}
+
 bool DecoderModel::is_media_weight(const std::string& name) const {
   return !name.starts_with(weight_names().decoder);
 }

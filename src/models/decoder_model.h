@@ -28,6 +28,7 @@ class DecoderModel : public Model {
   mx::array forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const override;
   void prepare_weights(nn::Weights& weights) override;
   void visit_layers(nn::Visitor& visitor) override { decoder_.visit_layers(visitor); }
+  std::vector<InputGroup> input_groups() const override;
   bool is_media_weight(const std::string& name) const override;
 
  protected:

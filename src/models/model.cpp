@@ -18,10 +18,6 @@ mx::array media_features(const Model& model, const MediaSpan& span) {
   return features;
 }
 
-std::vector<TokenRun> token_runs(const MediaSpan& span) {
-  return span.runs.empty() ? std::vector<TokenRun>{{span.begin, span.count}} : span.runs;
-}
-
 mx::array media_pixels(const Prompt& prompt) {
   std::vector<mx::array> parts;
   for (const auto& span : prompt.media) {
@@ -56,6 +52,10 @@ class WeightMemoryVisitor : public nn::PathVisitor {
 };
 
 }  // namespace
+
+std::vector<TokenRun> token_runs(const MediaSpan& span) {
+  return span.runs.empty() ? std::vector<TokenRun>{{span.begin, span.count}} : span.runs;
+}
 
 WeightMemory weight_memory(Model& model) {
   WeightMemoryVisitor visitor(model);

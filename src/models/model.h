@@ -18,6 +18,7 @@
 #include "core/checkpoint.h"
 #include "core/prompt.h"
 #include "mlx/array.h"
+#include "models/input_groups.h"
 #include "nn/kv_cache.h"
 #include "nn/module.h"
 
@@ -72,6 +73,10 @@ class Model : public nn::Module {
   // The decoder's layers, without embeddings and head: what reads a prompt.
   virtual void visit_layers(nn::Visitor&) {}
 
+  // After loading: what a converter may scale, in the order in which forward() comes to it. None
+  // where a family does not say.
+  virtual std::vector<InputGroup> input_groups() const { return {}; }
+
   // Whether the parameter of this full name is read for media alone.
   virtual bool is_media_weight(const std::string&) const { return false; }
 
@@ -109,6 +114,9 @@ class Model : public nn::Module {
 // last two D wide.
 mx::array embed_prompt(const Model& model, const Prompt& prompt, int sequence, nn::KvCache& cache,
                        const StageSink& sink);
+
+// The tokens of a medium, in order.
+std::vector<TokenRun> token_runs(const MediaSpan& span);
 
 // Where the loaded parameters lie.
 struct WeightMemory {

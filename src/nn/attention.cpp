@@ -20,6 +20,7 @@ QkvProjection::QkvProjection(int in, int q_size, int kv_size, Linear::Bias bias,
 
 std::array<mx::array, 3> QkvProjection::operator()(const mx::array& x_TD,
                                                    const RmsNorm& norm) const {
+  if (auto* tap = InputTap::current()) tap->input(parts_[0], norm(x_TD));
   std::vector<kernels::Weight> weights;
   if (parts_.size() == 1) {
     const auto all = parts_[0].weight();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/matmul.h"
+#include "nn/input_tap.h"
 #include "nn/module.h"
 
 namespace fovea::nn {
@@ -68,6 +69,7 @@ class Linear : public QuantizableWeight {
   enum class Bias { kNone, kPresent };
   Linear(int in, int out, Bias bias);
   mx::array operator()(const mx::array& x, const kernels::Epilogue& end = {}) const {
+    if (auto* tap = InputTap::current()) tap->input(*this, x);
     return kernels::linear(x, weight(), end);
   }
   // For ops that take more than one.

@@ -16,6 +16,10 @@ SwigluMlp::SwigluMlp(int dim, int hidden, Linear::Bias bias, bool fused,
 }
 
 mx::array SwigluMlp::hidden(const mx::array& x, const std::optional<kernels::RowNorm>& norm) const {
+  if (auto* tap = InputTap::current()) {
+    tap->input(in_[0],
+               norm ? kernels::rms_norm(x, norm->weight, norm->eps, norm->weight_offset) : x);
+  }
   const auto activation = gelu_ ? kernels::activation_of(*gelu_) : kernels::Activation::kSilu;
   const auto first = in_[0].weight();
   if (in_.size() == 2) {

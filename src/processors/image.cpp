@@ -106,6 +106,8 @@ void fail_decoding(const std::string& name, const std::string& format, const std
 
 }  // namespace image
 
+std::string encode_png(const Image& image) { return image::encode_png(image); }
+
 Image decode_image(const MediaBytes& media) {
   if (media.bytes.empty()) {
     fail(ErrorKind::kInvalidData, "[picture] expected a picture in '{}' but got 0 bytes",

@@ -1,6 +1,8 @@
 // Pictures from encoded bytes. Any thread may call.
 #pragma once
 
+#include <string>
+
 #include "core/image.h"
 #include "core/message.h"
 
@@ -13,5 +15,8 @@ namespace fovea::processors {
 // or end too early, and Error(kTooLarge) before decoding when the header exceeds limits.h; both
 // name the picture.
 Image decode_image(const MediaBytes& media);
+
+// The picture as a PNG of 8 bits a channel, for what is drawn here.
+std::string encode_png(const Image& image);
 
 }  // namespace fovea::processors

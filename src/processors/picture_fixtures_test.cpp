@@ -417,5 +417,13 @@ TEST(MediaSource, HoldsItsLimit) {
   EXPECT_ERROR(load_media(uri), ErrorKind::kTooLarge, "at most 134217728 bytes");
 }
 
+TEST(EncodePng, IsReadAsItWas) {
+  const Image drawn = formula_picture(37, 21);
+  const std::string png = encode_png(drawn);
+  const Image read = decode_image({"drawn", png});
+  EXPECT_EQ(read.size, drawn.size);
+  EXPECT_TRUE(std::equal(read.rgb.begin(), read.rgb.end(), drawn.rgb.begin(), drawn.rgb.end()));
+}
+
 }  // namespace
 }  // namespace fovea::processors

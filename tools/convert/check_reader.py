@@ -50,6 +50,9 @@ FORMATS = {
         for mode in ("mxfp4", "nvfp4", "mxfp8")
     },
     "8 bits, tower too": (["--q-bits", "8", "--q-vision"], None, True),
+    # mlx-vlm searches scales too, but others.
+    "4 bits, scaled": (["--q-bits", "4", "--awq"], None, True),
+    "3 bits, scaled and cut": (["--q-bits", "3", "--awq-clip"], None, True),
 }
 
 

@@ -380,6 +380,9 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
     const auto extra = static_cast<int>(i) + 1;
     if (extra < parts) x_TD = mx::add(x_TD, part(extra));
   }
+  if (auto* tap = nn::InputTap::current(); tap && lm_head_) {
+    tap->input(*lm_head_, model_.norm(x_TD));
+  }
   if (batch.logits_rows.empty()) return mx::zeros({0, config_.vocab_size});
   const auto head = lm_head_ ? lm_head_->weight() : model_.embed_tokens.weight();
   const auto last_TD = rows_of(x_TD, batch.logits_rows);

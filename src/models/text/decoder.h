@@ -132,6 +132,8 @@ class Decoder : public nn::Module {
   void visit_layers(nn::Visitor& visitor);
   // Gives the cache what the layers that look across make of a new sequence's media states.
   void keep_states(const mx::array& states_SD, int sequence, nn::KvCache& cache) const;
+  // After loading (models/input_groups.h), paths from the decoder on.
+  std::vector<InputGroup> input_groups() const;
 
  private:
   using Layer = std::variant<DecoderLayer, CrossLayer>;

@@ -1,5 +1,5 @@
-// One decoder a format, each the only file that names its library. A decoder checks the size in the
-// header through check_size before it allocates pixels. Any thread may call.
+// One decoder a format, and PNG's encoder, each file the only one that names its library. A decoder
+// checks the size in the header through check_size before it allocates pixels. Any thread may call.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,8 @@ Decoded decode_jpeg(const MediaBytes& media);
 Decoded decode_png(const MediaBytes& media);
 Decoded decode_webp(const MediaBytes& media);
 Decoded decode_gif(const MediaBytes& media);
+
+std::string encode_png(const Image& image);
 
 // A progressive JPEG may hold any number of scans, each a few bytes that cost a walk over the whole
 // picture: whether so many stay within limits.h.

@@ -2,6 +2,7 @@
 #include <spng.h>
 
 #include <cctype>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -92,6 +93,29 @@ Decoded decode_png(const MediaBytes& media) {
   check(spng_decode_image(png, out.image.rgb.data(), bytes, SPNG_FMT_RGB8, 0), media.name);
   out.orientation = stored_orientation(png, media.bytes);
   return out;
+}
+
+std::string encode_png(const Image& image) {
+  const std::string name = "a new picture";
+  const std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)> context(spng_ctx_new(SPNG_CTX_ENCODER),
+                                                                    spng_ctx_free);
+  spng_ctx* png = context.get();
+  check(spng_set_option(png, SPNG_ENCODE_TO_BUFFER, 1), name);
+  spng_ihdr header{};
+  header.width = static_cast<uint32_t>(image.size.width);
+  header.height = static_cast<uint32_t>(image.size.height);
+  header.bit_depth = 8;
+  header.color_type = SPNG_COLOR_TYPE_TRUECOLOR;
+  check(spng_set_ihdr(png, &header), name);
+  check(spng_encode_image(png, image.rgb.data(), image.rgb.size(), SPNG_FMT_PNG,
+                          SPNG_ENCODE_FINALIZE),
+        name);
+  size_t size = 0;
+  int error = 0;
+  const std::unique_ptr<void, decltype(&std::free)> bytes(spng_get_png_buffer(png, &size, &error),
+                                                          std::free);
+  check(error, name);
+  return {static_cast<const char*>(bytes.get()), size};
 }
 
 }  // namespace fovea::processors::image
