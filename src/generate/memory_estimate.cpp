@@ -17,7 +17,9 @@ namespace {
 // of each size for the next array of that size: scratch memory is that of every width that a row
 // takes on its way, this many times over. Measured with bench/run estimate.
 constexpr double kArraysOfTextWidths = 9;
-constexpr double kArraysOfTowerWidths = 9;
+constexpr double kArraysOfTowerWidths = 7.8;
+// Of them, those in use at once; the others are kept, which has a limit.
+constexpr double kArraysInUse = 2.2;
 // What threads and the allocator keep whatever the request.
 constexpr int64_t kBaseBytes = 12'000'000;
 
@@ -28,9 +30,14 @@ struct Part {
   bool is_float32 = false;
 
   int64_t scratch_bytes(int64_t rows, double arrays) const {
+    if (widths.empty()) return 0;
     int64_t width = 0;
     for (const int w : widths) width += w;
-    return static_cast<int64_t>(arrays * static_cast<double>(rows * width * 4));
+    const auto all = static_cast<double>(rows * width * 4);
+    // The block that passes the limit is kept too.
+    const auto kept = static_cast<double>(kAllocatorCacheBytes) +
+                      static_cast<double>(rows * *widths.rbegin() * 4);
+    return static_cast<int64_t>(std::min(arrays * all, kArraysInUse * all + kept));
   }
 };
 
@@ -47,23 +54,32 @@ class Survey : public nn::PathVisitor {
     const std::string path = module_name();
     Part& part = part_of(path);
     part.is_float32 = part.is_float32 || weight.dtype() == mx::float32;
-    if (path.find("patch_embed") != std::string::npos) patch_values = weight.in_size();
+    const bool embeds = has(path, "patch_embed");
+    if (embeds) patch_values = weight.in_size();
     const bool table = dynamic_cast<nn::Embedding*>(&weight);
     if (&part == &towers && !table) widest_input = std::max(widest_input, weight.in_size());
     // Tables and heads have a row for each token of the vocabulary, whose width no row takes.
     const bool head = path.ends_with("lm_head");
     has_head = has_head || head;
-    if (!head && !table) part.widths.insert(weight.out_size());
+    if (head || table) return;
+    const bool behind =
+        &part == &towers && !embeds && !has(path, "layers.") && !has(path, "blocks.");
+    (behind ? connectors : part).widths.insert(weight.out_size());
   }
 
   Part text;
   Part towers;
+  Part connectors;  // of towers what stands behind their layers, where rows are a picture's tokens
   int64_t patch_values = 0;
   int widest_input = 0;     // of a tower's weight
   int64_t table_bytes = 0;  // of the tokens' embeddings
   bool has_head = false;    // or the table is the head too
 
  private:
+  static bool has(const std::string& path, const char* part) {
+    return path.find(part) != std::string::npos;
+  }
+
   Part& part_of(const std::string& path) { return models::is_multimodal(path) ? towers : text; }
 };
 
@@ -100,6 +116,8 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
                                const Prompt& prompt, const EstimateOptions& options) {
   Survey survey;
   model.visit(survey);
+  // Blocks of the tower's serve what has their size.
+  for (const int width : survey.towers.widths) survey.connectors.widths.erase(width);
   MemoryEstimate estimate;
   estimate.process = proc_bytes("/proc/self/status", "VmRSS") + kBaseBytes;
   // Of a table that is no head, only the prompt's rows are read.
@@ -120,10 +138,11 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
     // As many as the tower has rows, which fill the picture up and keep what inner layers gave.
     const int64_t seen = model.media_states(span);
     states += seen;
+    const int64_t scratch =
+        survey.towers.scratch_bytes(std::max(patches, seen), kArraysOfTowerWidths) +
+        survey.connectors.scratch_bytes(std::max<int64_t>(span.count, seen), kArraysOfTowerWidths);
     const int64_t kept = seen * survey.widest_input * 4;
-    estimate.vision = std::max(estimate.vision, survey.towers.scratch_bytes(std::max(patches, seen),
-                                                                            kArraysOfTowerWidths) +
-                                                    kept + values * 4);
+    estimate.vision = std::max(estimate.vision, scratch + kept + values * 4);
   }
   estimate.cache += 2 * states * limits.state_values * (survey.text.is_float32 ? 4 : 2);
   return estimate;

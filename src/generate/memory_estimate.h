@@ -2,6 +2,7 @@
 // read. One thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -9,6 +10,9 @@
 #include "models/model.h"
 
 namespace fovea::generate {
+
+// Freed blocks that MLX keeps, in a process that answers.
+inline constexpr size_t kAllocatorCacheBytes = size_t{1} << 30;
 
 struct MemoryEstimate {
   int64_t process = 0;  // program, tokenizer, pixels: what this process holds already, and a little

@@ -11,8 +11,6 @@
 namespace fovea::generate {
 namespace {
 
-constexpr size_t kAllocatorCacheBytes = size_t{1} << 30;
-
 // What the environment gets wrong is told here and not by the engine's thread.
 Checkpoint opened(const std::string& model) {
   ThreadPool::instance();
