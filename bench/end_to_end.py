@@ -55,7 +55,7 @@ def bench_pictures(fovea, costs, report, pictures):
         tokens = run["images"][0]["tokens"]
         report.add(f"decode and resize {name}", run["process_ms"], "ms")
         report.add(f"vision encode {name}", run["vision_ms"], "ms",
-                   report.flops_share(costs.vision_flops(tokens), run["vision_ms"]), tokens=tokens)
+                   report.flops_share(costs.vision_flops(run["images"][0]), run["vision_ms"]), tokens=tokens)
         rest = run["prompt_ms"] - run["process_ms"] - run["vision_ms"]
         report.add(f"prefill beside {name}", rest, "ms",
                    report.flops_share(costs.prefill_flops(run["prompt_n"]), rest),

@@ -62,7 +62,7 @@ def compare_pictures(pairs, fovea, peer, pictures):
         size = f"{width}x{height}"
         pairs.add(f"vision encode {size}", "ms", "less", ours["vision_ms"], theirs["vision_ms"])
         if (PEERS / "openvino-venv").exists():
-            rows = costs.vision_rows(ours["images"][0]["tokens"])
+            rows = costs.vision_rows(ours["images"][0])
             pairs.add(f"vision encode {size}", "ms", "less", ours["vision_ms"],
                       openvino_ms(fovea.folder, rows, peer.threads), "OpenVINO")
         pairs.add(f"first token {size}", "ms", "less", ours["prompt_ms"], theirs["first_token_ms"])

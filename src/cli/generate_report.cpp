@@ -31,9 +31,12 @@ JsonArray picture_list(const std::vector<PictureUsage>& pictures) {
   JsonArray list;
   for (const auto& usage : pictures) {
     JsonObject picture;
+    JsonArray shape;
+    for (const int size : usage.shape) shape.push(int64_t{size});
     picture.set("original_size", size_object(usage.original))
         .set("used_size", size_object(usage.used))
-        .set("tokens", usage.tokens);
+        .set("tokens", usage.tokens)
+        .set("pixel_values", shape);
     list.push(picture);
   }
   return list;
@@ -68,7 +71,7 @@ JsonObject timings_object(const Timings& timings, const Report& report) {
 std::vector<PictureUsage> picture_usage(const Prompt& prompt) {
   std::vector<PictureUsage> pictures;
   for (const auto& span : prompt.media) {
-    pictures.push_back({span.original, span.used, span.count});
+    pictures.push_back({span.original, span.used, span.count, span.pixels.shape});
   }
   return pictures;
 }

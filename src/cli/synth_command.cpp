@@ -19,11 +19,13 @@ struct Flags {
   int bits = 4;
   int group_size = 64;
   std::optional<uint64_t> seed;
+  std::optional<int> layers;
   SynthOptions options;
 };
 
 void synth(Flags flags) {
-  const SynthShape shape = synth_shape(flags.shape);
+  SynthShape shape = synth_shape(flags.shape);
+  if (flags.layers) shape = with_decoder_layers(shape, *flags.layers);
   if (flags.out.empty()) {
     fail(ErrorKind::kInvalidArgument, "[synth] expected a folder to write after '{}' but got none",
          shape.name);
@@ -53,6 +55,7 @@ void add_synth_command(CLI::App& program) {
              "Weights that share a scale");
   add_choice(*command, "--dtype", {"bfloat16", "float16", "float32"}, flags->options.dtype,
              "Of what is not quantised, and of scales");
+  add_number(*command, kSynthLayers, flags->layers, "Of the decoder, at most; towers stay whole");
   add_number(*command, kSeed, flags->seed, "Of the random weights");
   command->callback([flags] { synth(*flags); });
 }

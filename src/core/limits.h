@@ -37,6 +37,9 @@ inline constexpr Limit<double> kFrequencyPenalty = {"frequency_penalty", "--freq
 inline constexpr Limit<uint64_t> kSeed = {"seed", "--seed", 0, std::numeric_limits<uint64_t>::max(),
                                           0};
 
+// What `fovea synth` leaves of a decoder; without one, all layers of the shape.
+inline constexpr Limit<int> kSynthLayers = {"layers", "--layers", 1, 1024, 0};
+
 // The engine.
 inline constexpr Limit<int> kMaxKvSize = {"max_kv_size", "--max-kv-size", 0, 1 << 30, 0};
 inline constexpr Limit<int> kQuantizedKvStart = {"quantized_kv_start", "--quantized-kv-start", 0,

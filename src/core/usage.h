@@ -1,6 +1,8 @@
 // What a request cost.
 #pragma once
 
+#include <vector>
+
 #include "core/image.h"
 
 namespace fovea {
@@ -16,6 +18,7 @@ struct PictureUsage {
   Size original;  // of the file, upright
   Size used;      // after resizing
   int tokens = 0;
+  std::vector<int> shape;  // of what the tower was given
 };
 
 struct Timings {

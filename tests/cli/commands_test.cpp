@@ -661,6 +661,7 @@ TEST(Synth, RefusesInOneSentence) {
   expect_refused({"synth", "llava-tiny", "--bits", "3", "--bits", "4", out},
                  "[--bits] expected one value but got 2");
   expect_refused({"synth", "llava-tiny", "--seed", "-1", out}, "[--seed] expected");
+  expect_refused({"synth", "llava-tiny", "--layers", "0", out}, "[--layers] expected");
   expect_refused({"synth", "llava-tiny", "--group-size", "48", out}, "--group-size");
   expect_refused({"synth", "llava-tiny", "--dtype", "int8", out}, "--dtype");
   EXPECT_FALSE(std::filesystem::exists(out));

@@ -72,6 +72,25 @@ TEST(SynthShapes, HaveTheParametersOfTheRealModels) {
   EXPECT_EQ(values(plan("mistral3-small-3.1-24b", {})), 24'011'361'280);
 }
 
+// Wherever a family's config has them; what is not the decoder stays.
+TEST(SynthShapes, DecodersCanBeCut) {
+  for (const auto& name : synth_shape_names()) {
+    SCOPED_TRACE(name);
+    const auto built = [&](const SynthShape& shape) {
+      const Json& files = shape.files;
+      return models::build_model({name, "", files["config.json"], files["generation_config.json"]});
+    };
+    const SynthShape whole = synth_shape(name);
+    const int layers = built(whole)->info().num_layers;
+    EXPECT_EQ(built(with_decoder_layers(whole, 1000))->info().num_layers, layers);
+    const SynthShape cut = with_decoder_layers(whole, layers - 1);
+    EXPECT_EQ(built(cut)->info().num_layers, layers - 1);
+    const Json config = cut.files["config.json"];
+    EXPECT_EQ(config["vision_config"].dump(), whole.files["config.json"]["vision_config"].dump());
+    EXPECT_EQ(cut.vocabulary.dump(), whole.vocabulary.dump());
+  }
+}
+
 TEST(SynthShapes, FourBitsTakeTheirShareOfTheBytes) {
   const auto tensors = plan("qwen2_vl-2b", quantized(4));
   for (const auto& tensor : tensors) {

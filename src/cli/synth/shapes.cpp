@@ -3,6 +3,7 @@
 // families' stand in shapes_<family>.h.
 #include "cli/synth/shapes.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/error.h"
@@ -359,6 +360,23 @@ Json merged(const Json& base, const Json& changes) {
     if (!base.contains(key)) object.set(key, changes[key]);
   }
   return object.freeze(base.where());
+}
+
+SynthShape with_decoder_layers(const SynthShape& shape, int layers) {
+  constexpr const char* kKey = "num_hidden_layers";
+  const Json config = shape.files["config.json"];
+  const auto fewer = [&](const Json& text) {
+    JsonObject change;
+    if (text[kKey].is_number()) change.set(kKey, std::min(layers, text[kKey].as_int32()));
+    return change;
+  };
+  JsonObject change = fewer(config);
+  for (const char* part : {"text_config", "llm_config"}) {
+    if (config[part].is_object()) change.set(part, fewer(config[part]));
+  }
+  JsonObject files;
+  files.set("config.json", change);
+  return {shape.name, merged(shape.files, files.freeze(shape.name)), shape.vocabulary};
 }
 
 std::vector<std::string> synth_shape_names() {
