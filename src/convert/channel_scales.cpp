@@ -158,7 +158,7 @@ class Search {
 };
 
 // Plans how far the range of each of the weight's groups is cut: the step whose rounded group is
-// nearest, in what it adds to the outputs. Plain rounding in one piece has nothing to cut.
+// nearest, in what it adds to the outputs. Formats that are not affine have none to cut.
 void plan_clips(PlannedWeight& weight, const Activations& rows_NK,
                 const std::vector<mx::Stream>& streams) {
   const auto& [mode, group_size, bits] = weight.format;
