@@ -128,6 +128,35 @@ std::string read_standard_input(size_t bytes_max) {
   return read_all(STDIN_FILENO, "standard input", bytes_max);
 }
 
+std::shared_ptr<const InputFile> InputFile::open(const std::filesystem::path& path) {
+  const int fd = open_for_reading(path, O_NONBLOCK);
+  struct stat info {};
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    return nullptr;
+  }
+  return std::shared_ptr<const InputFile>(
+      new InputFile(fd, static_cast<uint64_t>(info.st_size), path.string()));
+}
+
+InputFile::InputFile(int fd, uint64_t size, std::string name)
+    : fd_(fd), size_(size), name_(std::move(name)) {}
+
+InputFile::~InputFile() { ::close(fd_); }
+
+size_t InputFile::read_at(uint64_t offset, void* to, size_t count) const {
+  size_t got = 0;
+  while (got < count) {
+    const ssize_t more =
+        ::pread(fd_, static_cast<char*>(to) + got, count - got, static_cast<off_t>(offset + got));
+    if (more < 0 && errno == EINTR) continue;
+    if (more < 0) fail_with_errno("read", name_);
+    if (more == 0) break;
+    got += static_cast<size_t>(more);
+  }
+  return got;
+}
+
 DraftFile::DraftFile(std::filesystem::path path) : path_(std::move(path)) {
   const std::string extension = path_.extension().string();
   std::string name = path_.string() + ".XXXXXX" + extension;

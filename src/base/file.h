@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -20,6 +21,27 @@ std::string read_file(const std::filesystem::path& path, size_t bytes_max = size
 
 // Standard input until its end.
 std::string read_standard_input(size_t bytes_max = size_t{1} << 30);
+
+// An open file that is read here and there, without mapping it: one that shrinks meanwhile ends
+// early. Immutable; may be shared.
+class InputFile {
+ public:
+  // Null where `path` is no regular file but a pipe, which is read from its begin to its end.
+  static std::shared_ptr<const InputFile> open(const std::filesystem::path& path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  uint64_t size() const { return size_; }
+  // As many bytes from `offset` as there are, at most `count`; 0 behind the end.
+  size_t read_at(uint64_t offset, void* to, size_t count) const;
+
+ private:
+  InputFile(int fd, uint64_t size, std::string name);
+  int fd_;
+  uint64_t size_;
+  std::string name_;
+};
 
 // A new file beside `path`, under a name of its own with the same ending, that takes the place of
 // `path` when it is published: a reader sees the old bytes or the new ones. Never published, it is

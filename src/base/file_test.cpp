@@ -50,6 +50,30 @@ TEST(File, MappingAPipeDoesNotWaitForAWriter) {
   EXPECT_ERROR(MappedFile::open(pipe), ErrorKind::kInvalidArgument, "a pipe or a device");
 }
 
+TEST(InputFile, ReadsWhatIsAskedForUpToItsEnd) {
+  const testing::TemporaryFolder folder;
+  const auto path = folder.write("ten", "0123456789");
+  const auto file = InputFile::open(path);
+  ASSERT_TRUE(file);
+  EXPECT_EQ(file->size(), 10u);
+  std::string bytes(4, '?');
+  EXPECT_EQ(file->read_at(3, bytes.data(), 4), 4u);
+  EXPECT_EQ(bytes, "3456");
+  EXPECT_EQ(file->read_at(8, bytes.data(), 4), 2u);
+  EXPECT_EQ(file->read_at(10, bytes.data(), 4), 0u);
+  std::filesystem::resize_file(path, 5);  // meanwhile
+  EXPECT_EQ(file->read_at(3, bytes.data(), 4), 2u);
+}
+
+TEST(InputFile, IsNoPipeAndNoFolder) {
+  const testing::TemporaryFolder folder;
+  const auto pipe = folder.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(InputFile::open(pipe), nullptr);
+  EXPECT_ERROR(InputFile::open(folder.path()), ErrorKind::kInvalidArgument, "folder");
+  EXPECT_ERROR(InputFile::open(folder.path() / "none"), ErrorKind::kNotFound, "none");
+}
+
 TEST(File, DraftsTakeTheirPlaceOrVanish) {
   const testing::TemporaryFolder folder;
   const auto path = folder.write("a.bin", "old");

@@ -67,6 +67,23 @@ inline constexpr size_t kPngChunkBytesMax = size_t{16} << 20;
 // Before it is decoded.
 inline constexpr size_t kDataUriBytesMax = 2 * kPictureBytesMax;
 
+// Videos: which frames are taken. Without one, the checkpoint's, else the family's.
+inline constexpr Limit<double> kVideoFps = {"fps", "--fps", 0.001, 1000, 2};
+inline constexpr Limit<int> kVideoFrames = {"frames", "--frames", 1, 2048, 0};
+inline constexpr Limit<int> kVideoMinFrames = {"min_frames", "--min-frames", 1, 2048, 4};
+inline constexpr Limit<int> kVideoMaxFrames = {"max_frames", "--max-frames", 1, 2048, 768};
+inline constexpr Limit<int> kVideoMinPixels = {"min_pixels", "--min-pixels", 1, 64 << 20, 0};
+inline constexpr Limit<int> kVideoMaxPixels = {"max_pixels", "--max-pixels", 1, 64 << 20, 0};
+inline constexpr Limit<double> kVideoStart = {"start", "--start", 0, 86400, 0};
+inline constexpr Limit<double> kVideoEnd = {"end", "--end", 0, 86400, 0};
+// Of the file itself; a frame is held to the limits of a picture.
+inline constexpr size_t kVideoBytesMax = size_t{1} << 30;  // in memory; an open file has no limit
+inline constexpr int kVideoFramesMax = 1 << 21;            // in the file
+inline constexpr double kVideoSecondsMax = 86400;          // that it lasts
+inline constexpr double kVideoDecodeSecondsMax = 3600;     // that reading it may take
+inline constexpr int64_t kVideoPixelsMax = int64_t{128} << 20;  // of all frames after resizing
+inline constexpr int kVideoPicturesStandard = 16;               // for a family that takes no videos
+
 // What a checkpoint may ask of its picture processor.
 inline constexpr int kProcessorSideMax = 4096;  // of a fixed size; also extra tokens a picture
 inline constexpr int kProcessorPatchMax = 256;

@@ -26,10 +26,11 @@ void expect_edges(const Limit<T>& limit, T step) {
 
 TEST(Limits, HoldAtTheirEdges) {
   for (const auto& limit :
-       {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections, kResizeSide})
+       {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections, kResizeSide,
+        kVideoFrames, kVideoMinFrames, kVideoMaxFrames, kVideoMinPixels, kVideoMaxPixels})
     expect_edges(limit, 1);
-  for (const auto& limit :
-       {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty, kFrequencyPenalty}) {
+  for (const auto& limit : {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty,
+                            kFrequencyPenalty, kVideoFps, kVideoStart, kVideoEnd}) {
     expect_edges(limit, 1e-4);
   }
 }
@@ -42,10 +43,11 @@ TEST(Limits, FlagsFollowTheNames) {
     return flag;
   };
   for (const auto& limit :
-       {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections, kResizeSide})
+       {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections, kResizeSide,
+        kVideoFrames, kVideoMinFrames, kVideoMaxFrames, kVideoMinPixels, kVideoMaxPixels})
     EXPECT_EQ(limit.flag, flag_of(limit.name));
-  for (const auto& limit :
-       {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty, kFrequencyPenalty}) {
+  for (const auto& limit : {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty,
+                            kFrequencyPenalty, kVideoFps, kVideoStart, kVideoEnd}) {
     EXPECT_EQ(limit.flag, flag_of(limit.name));
   }
 }

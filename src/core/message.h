@@ -1,10 +1,12 @@
 // A conversation as every entrance of Fovea (command line, web dialects, agent) states it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "core/image.h"
 
@@ -14,6 +16,28 @@ namespace fovea {
 struct MediaBytes {
   std::string name;
   std::string bytes;
+};
+
+// Which frames of a video a model is given, and how large. What is not set is the checkpoint's,
+// else the family's. Times are in seconds from the video's first frame.
+struct VideoSampling {
+  std::optional<double> fps;
+  std::optional<int> frames;  // this many, whatever fps says
+  std::optional<int> min_frames;
+  std::optional<int> max_frames;
+  std::optional<double> start;
+  std::optional<double> end;
+  std::optional<int> min_pixels;  // of a frame after resizing
+  std::optional<int> max_pixels;
+};
+
+// An encoded video: an open file, which is read where frames are, or bytes where there is none.
+// Cheap to copy.
+struct VideoInput {
+  std::string name;  // what the user called it, for messages
+  std::shared_ptr<const std::string> bytes;
+  std::shared_ptr<const InputFile> file;
+  VideoSampling sampling;
 };
 
 // One piece of a message: text, or a reference into ChatRequest::images.

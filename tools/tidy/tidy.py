@@ -14,10 +14,10 @@ from pathlib import Path
 
 # Rooms by floor; a room includes only rooms on lower floors (core may include base).
 FLOORS = {
-    "base": 0, "core": 1, "hub": 2, "kernels": 2, "nn": 3, "models": 4, "processors": 4, "convert": 5, "generate": 5,
+    "base": 0, "core": 1, "hub": 2, "kernels": 2, "media": 2, "nn": 3, "models": 4, "processors": 4, "convert": 5, "generate": 5,
     "live": 6, "train": 6, "serve": 7, "chat": 7, "agent": 7, "cli": 8,
 }
-WITHOUT_MLX = {"base", "core", "hub", "processors"}
+WITHOUT_MLX = {"base", "core", "hub", "media", "processors"}
 # Third-party headers and the only files that may name them (a file name without ending).
 HOMES = {
     r"boost/json": {"base/json"},
@@ -28,7 +28,8 @@ HOMES = {
     r"CLI/": None,  # anywhere in cli
     r"jpeglib\.h": {"processors/image/jpeg"},
     r"spng\.h": {"processors/image/png"},
-    r"webp/": {"processors/image/webp"},
+    r"webp/": {"processors/image/webp", "media/animated_webp"},
+    r"lib(av|sw)\w+/": {"media/ffmpeg"},
     r"gif_lib\.h": {"processors/image/gif"},
 }
 FILE_LINES_MAX = 600
