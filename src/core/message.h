@@ -40,12 +40,12 @@ struct VideoInput {
   VideoSampling sampling;
 };
 
-// One piece of a message: text, or a reference into ChatRequest::images.
+// One piece of a message: text, or a reference into ChatRequest::images or videos.
 struct Part {
-  enum class Kind { kText, kImage };
+  enum class Kind { kText, kImage, kVideo };
   Kind kind = Kind::kText;
   std::string text;  // kText
-  int image = -1;    // kImage: index into ChatRequest::images
+  int index = -1;    // into ChatRequest::images for kImage, into videos for kVideo
 };
 
 struct Message {
@@ -57,6 +57,7 @@ struct Message {
 struct ChatRequest {
   std::vector<Message> messages;
   std::vector<MediaBytes> images;
+  std::vector<VideoInput> videos;
   Json tools;            // a list as in OpenAI's `tools`, or null
   Json template_kwargs;  // further variables for the chat template: an object or null
   bool add_generation_prompt = true;

@@ -12,7 +12,7 @@
 
 namespace fovea {
 
-enum class MediaKind { kImage };
+enum class MediaKind { kImage, kVideo };
 
 // Tokens [begin, begin + count) of a prompt.
 struct TokenRun {
@@ -32,7 +32,18 @@ struct MediaSpan {
   std::array<int, 2> tiles = {0, 0};        // rows and columns it is cut into; zeros where unused
   Size original;                            // of the file, upright
   Size used;                                // after resizing
+  // Of a video, and of a picture that is a video's frame: which frames were taken of how many, and
+  // when they are shown, in seconds from the first.
+  std::vector<int> frames;
+  std::vector<double> times;
+  int frames_total = 0;
+  double seconds_per_grid = 0;  // of time for each of grid_thw's first axis
+  int video = -1;               // a picture that stands for a frame of this video
 };
+
+inline std::vector<TokenRun> token_runs(const MediaSpan& span) {
+  return span.runs.empty() ? std::vector<TokenRun>{{span.begin, span.count}} : span.runs;
+}
 
 struct Prompt {
   std::string text;              // rendered template, before placeholders are expanded

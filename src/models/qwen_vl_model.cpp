@@ -43,7 +43,7 @@ text::DecoderConfig qwen_vl_decoder_config(const Checkpoint& checkpoint,
   return config;
 }
 
-Positions mrope_positions(const Prompt& prompt, int merge) {
+Positions mrope_positions(const Prompt& prompt, int merge, double tokens_per_second) {
   const auto length = static_cast<int>(prompt.tokens.size());
   std::vector<int> ids(static_cast<size_t>(3) * length);
   int next = 0;
@@ -58,22 +58,31 @@ Positions mrope_positions(const Prompt& prompt, int merge) {
     for (; at < end; ++next) put(next, next, next);
   };
   for (const auto& span : prompt.media) {
-    text_until(span.begin);
-    const auto [t, h, w] = span.grid_thw;
-    const int columns = std::max(1, w / merge);
-    const int frame = std::max(1, h / merge * columns);
-    for (int i = 0; i < span.count; ++i) {
-      put(next + i / frame, next + i % frame / columns, next + i % columns);
+    const int rows = std::max(1, span.grid_thw[1] / merge);
+    const int columns = std::max(1, span.grid_thw[2] / merge);
+    const int frame = rows * columns;
+    const bool timed = tokens_per_second > 0 && span.kind == MediaKind::kVideo;
+    // In float32, as where the models were trained.
+    const auto step = timed ? static_cast<float>(tokens_per_second * span.seconds_per_grid) : 1.0f;
+    const auto time = [&](int group) { return static_cast<int>(static_cast<float>(group) * step); };
+    for (const auto& run : token_runs(span)) {
+      text_until(run.begin);
+      for (int i = 0; i < run.count; ++i) {
+        put(next + time(i / frame), next + i % frame / columns, next + i % columns);
+      }
+      next += std::max({time((run.count - 1) / frame) + 1, rows, columns});
     }
-    next += std::max({t, h / merge, w / merge});
   }
   text_until(length);
   return {mx::array(ids.data(), {3, length}, mx::int32), next - length};
 }
 
 QwenVlModel::QwenVlModel(const Checkpoint& checkpoint, const text::DecoderConfig& config,
-                         std::unique_ptr<vision::GridTower> tower, const std::string& out_key)
-    : DecoderModel(checkpoint, with_deepstack(config, *tower)), tower_(std::move(tower)) {
+                         std::unique_ptr<vision::GridTower> tower, const std::string& out_key,
+                         double tokens_per_second)
+    : DecoderModel(checkpoint, with_deepstack(config, *tower)),
+      tower_(std::move(tower)),
+      tokens_per_second_(tokens_per_second) {
   if (tower_->out_size() != config.hidden_size) {
     fail(ErrorKind::kInvalidData,
          "[config.json] expected vision_config.{} {} as the decoder's but got {}", out_key,

@@ -40,21 +40,24 @@ text::DecoderConfig qwen_vl_decoder_config(const Checkpoint& checkpoint,
 
 // Positions on three axes. Text advances all by one; a picture's tokens share the time of its
 // start, count rows and columns of merged patches from it, and what follows begins after the
-// largest of them. Source: arXiv:2409.12191.
-Positions mrope_positions(const Prompt& prompt, int merge);
+// largest of them. A video's frames count time by one, or by as many as tokens_per_second says for
+// the seconds between them, fractions dropped; frames that text stands between begin anew each.
+// Sources: arXiv:2409.12191, arXiv:2502.13923.
+Positions mrope_positions(const Prompt& prompt, int merge, double tokens_per_second = 0);
 
 class QwenVlModel : public DecoderModel {
  public:
   // `out_key` of vision_config must be the decoder's width, which it names in messages. The decoder
   // gets as many deepstack layers as the tower gives.
   QwenVlModel(const Checkpoint& checkpoint, const text::DecoderConfig& config,
-              std::unique_ptr<vision::GridTower> tower, const std::string& out_key);
+              std::unique_ptr<vision::GridTower> tower, const std::string& out_key,
+              double tokens_per_second = 0);
 
   mx::array encode_media(const MediaSpan& span) const override {
     return tower_->forward(span.pixels, span.grid_thw);
   }
   Positions position_ids(const Prompt& prompt) const override {
-    return mrope_positions(prompt, tower_->spatial_merge_size());
+    return mrope_positions(prompt, tower_->spatial_merge_size(), tokens_per_second_);
   }
   void visit(nn::Visitor& visitor) override;
 
@@ -63,6 +66,7 @@ class QwenVlModel : public DecoderModel {
 
  private:
   std::unique_ptr<vision::GridTower> tower_;
+  double tokens_per_second_;
 };
 
 }  // namespace fovea::models

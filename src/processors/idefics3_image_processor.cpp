@@ -12,6 +12,7 @@
 #include "processors/image_processors.h"
 #include "processors/pixel_scale.h"
 #include "processors/resample.h"
+#include "processors/video_processor.h"
 
 namespace fovea::processors {
 namespace {
@@ -62,8 +63,12 @@ class Idefics3ImageProcessor : public ImageProcessor {
     if (size.contains("height") && !size.contains("longest_edge")) {
       fixed_ = Size{size["width"].as_int32(), size["height"].as_int32()};
     }
+    const Json video = video_processor_config(checkpoint);
+    const Json video_size = video["video_sampling"]["video_size"];
+    video_longest_ = (video_size.is_null() ? video["size"] : video_size)
+                         .get_int("longest_edge", std::min(longest_, kResizedSideMax));
     const auto odd = [](int side) { return side < 1 || side > kProcessorSideMax; };
-    if (odd(tile_) || longest_ < 1 || longest_ > kPictureSideMax ||
+    if (odd(tile_) || odd(video_longest_) || longest_ < 1 || longest_ > kPictureSideMax ||
         (fixed_ && (odd(fixed_->width) || odd(fixed_->height)))) {
       fail(ErrorKind::kInvalidData,
            "[{}] expected 'size' and 'max_image_size' of sides from 1 to {} but got {} and {}",
@@ -92,6 +97,20 @@ class Idefics3ImageProcessor : public ImageProcessor {
     }
     append_planes(resize(used, square, filter_), 0, 0, square, scale_, out.pixels.data);
     out.markup = cut ? markup(rows, columns) : markup(0, 0);
+    return out;
+  }
+
+  // Whole, as SmolVLM's video processor does it.
+  ProcessedImage process_frame(const Image& image, const std::string&) const override {
+    const Image first =
+        resize_ ? resize(image, with_longest(image.size, video_longest_, true), filter_) : image;
+    const Size square = {tile_, tile_};
+    ProcessedImage out;
+    out.used = square;
+    out.tokens = tokens_;
+    out.pixels.shape = {1, 3, tile_, tile_};
+    append_planes(resize(first, square, filter_), 0, 0, square, scale_, out.pixels.data);
+    out.markup = markup(0, 0);
     return out;
   }
 
@@ -145,7 +164,8 @@ class Idefics3ImageProcessor : public ImageProcessor {
   Filter filter_;
   PixelScale scale_;
   int tile_;                   // side of a tile
-  int longest_;                // side after the first resize,
+  int video_longest_;          // side of a video's frame after the first resize
+  int longest_;                // of a picture,
   std::optional<Size> fixed_;  // unless both sides are given
 };
 

@@ -31,6 +31,11 @@ class ImageProcessor {
   // `name` is what the user called the picture. Throws Error(kInvalidData | kTooLarge) with it for
   // a picture whose shape the family cannot take.
   virtual ProcessedImage process(const Image& image, const std::string& name) const = 0;
+
+  // The same for one of many frames of a video, which a family may look at more coarsely.
+  virtual ProcessedImage process_frame(const Image& image, const std::string& name) const {
+    return process(image, name);
+  }
 };
 
 // Throws Error(kNotFound) for a checkpoint without preprocessor_config.json, Error(kUnsupported)

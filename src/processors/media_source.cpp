@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cctype>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -26,7 +27,7 @@ constexpr std::array<int16_t, 256> kSixBits = [] {
 
 // `kind` is what the source is, "data: URI" or "file: URL".
 [[noreturn]] void fail_uri(std::string_view kind, std::string_view reason) {
-  fail(ErrorKind::kInvalidData, "[picture] expected a whole {} but got {}", kind, reason);
+  fail(ErrorKind::kInvalidData, "[media] expected a whole {} but got {}", kind, reason);
 }
 
 // Padding is optional, white space skipped.
@@ -71,7 +72,7 @@ std::string from_data_uri(std::string_view uri) {
   const bool base64 = uri.substr(0, comma).ends_with(";base64");
   // Both encodings only ever shrink.
   if (uri.size() > kDataUriBytesMax) {
-    fail(ErrorKind::kTooLarge, "[picture] expected a data: URI of at most {} bytes but got {}",
+    fail(ErrorKind::kTooLarge, "[media] expected a data: URI of at most {} bytes but got {}",
          kDataUriBytesMax, uri.size());
   }
   const auto body = from_percent(uri.substr(comma + 1), "data: URI");
@@ -90,23 +91,45 @@ std::string scheme_of(std::string_view source) {
   return scheme;
 }
 
-}  // namespace
-
-MediaBytes load_media(const std::string& source) {
-  if (source == "-") return {"standard input", read_standard_input(kPictureBytesMax)};
+// The path that a source names, or none where its bytes come from elsewhere.
+std::optional<std::string> path_of(const std::string& source) {
   const std::string scheme = scheme_of(source);
-  if (scheme == "data") return {"data: URI", from_data_uri(source)};
   if (scheme == "file") {
     std::string path = from_percent(std::string_view(source).substr(5), "file: URL");
     if (path.starts_with("//localhost/")) path.erase(0, 11);
     if (path.starts_with("///")) path.erase(0, 2);
-    return {source, read_file(path, kPictureBytesMax)};
+    return path;
   }
+  if (scheme == "data") return std::nullopt;
   if (!scheme.empty() && source.substr(scheme.size()).starts_with("://")) {
     fail(ErrorKind::kUnsupported,
-         "[picture] expected a path, '-' or a data: URI but got the address '{}'", source);
+         "[media] expected a path, '-' or a data: URI but got the address '{}'", source);
   }
-  return {source, read_file(source, kPictureBytesMax)};
+  return source;
+}
+
+VideoInput in_memory(const std::string& name, std::string bytes, const VideoSampling& sampling) {
+  return {name, std::make_shared<const std::string>(std::move(bytes)), nullptr, sampling};
+}
+
+}  // namespace
+
+MediaBytes load_media(const std::string& source) {
+  if (source == "-") return {"standard input", read_standard_input(kPictureBytesMax)};
+  const auto path = path_of(source);
+  if (!path) return {"data: URI", from_data_uri(source)};
+  return {source, read_file(*path, kPictureBytesMax)};
+}
+
+VideoInput load_video(const std::string& source, const VideoSampling& sampling) {
+  if (source == "-") {
+    return in_memory("standard input", read_standard_input(kVideoBytesMax), sampling);
+  }
+  const auto path = path_of(source);
+  if (!path) return in_memory("data: URI", from_data_uri(source), sampling);
+  auto file = InputFile::open(*path);
+  if (!file) return in_memory(source, read_file(*path, kVideoBytesMax), sampling);
+  return {source, nullptr, std::move(file), sampling};
 }
 
 }  // namespace fovea::processors

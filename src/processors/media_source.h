@@ -12,4 +12,8 @@ namespace fovea::processors {
 // other schemes, kInvalidData for a broken URI.
 MediaBytes load_media(const std::string& source);
 
+// A video named so. A regular file is opened and not read; what comes through a pipe, standard
+// input or a data: URI is held in memory.
+VideoInput load_video(const std::string& source, const VideoSampling& sampling);
+
 }  // namespace fovea::processors

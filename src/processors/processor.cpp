@@ -4,7 +4,10 @@
 #include <array>
 
 #include "base/error.h"
+#include "processors/frame_pictures.h"
 #include "processors/image.h"
+#include "processors/message_media.h"
+#include "processors/placement.h"
 #include "processors/resample.h"
 
 namespace fovea::processors {
@@ -31,6 +34,12 @@ struct Format {
   bool starts_once = false;
   // Whether the content of others than users is a string where it has no pictures.
   bool strings_but_user = false;
+  // Of a family that takes videos as such: the token is found as a picture's is.
+  std::string_view video_token_key = {};
+  std::string_view video_token = {};
+  std::unique_ptr<VideoProcessor> (*make_video_processor)(const Checkpoint&) = nullptr;
+  // Of a family that is told of a video's frames in words.
+  std::unique_ptr<FrameStory> (*make_frame_story)(const Checkpoint&) = nullptr;
 };
 
 // Content is a list of entries where it is not marked, and a string for every other type.
@@ -87,11 +96,38 @@ constexpr std::array kFormats = {
            .image_token = "[IMG]",
            .images_first = true,
            .strings_but_user = true},
-    Format{"qwen2_5_vl", "image_token_id", "<|image_pad|>", true},
-    Format{"qwen2_vl", "image_token_id", "<|image_pad|>"},
-    Format{"qwen3_vl", "image_token_id", "<|image_pad|>", true},
-    Format{"qwen3_vl_moe", "image_token_id", "<|image_pad|>", true},
-    Format{"smolvlm", "image_token_id", "<image>", true},
+    Format{.model_type = "qwen2_5_vl",
+           .image_token_key = "image_token_id",
+           .image_token = "<|image_pad|>",
+           .images_first = true,
+           .video_token_key = "video_token_id",
+           .video_token = "<|video_pad|>",
+           .make_video_processor = make_qwen2_vl_video_processor},
+    Format{.model_type = "qwen2_vl",
+           .image_token_key = "image_token_id",
+           .image_token = "<|image_pad|>",
+           .video_token_key = "video_token_id",
+           .video_token = "<|video_pad|>",
+           .make_video_processor = make_qwen2_vl_video_processor},
+    Format{.model_type = "qwen3_vl",
+           .image_token_key = "image_token_id",
+           .image_token = "<|image_pad|>",
+           .images_first = true,
+           .video_token_key = "video_token_id",
+           .video_token = "<|video_pad|>",
+           .make_video_processor = make_qwen3_vl_video_processor},
+    Format{.model_type = "qwen3_vl_moe",
+           .image_token_key = "image_token_id",
+           .image_token = "<|image_pad|>",
+           .images_first = true,
+           .video_token_key = "video_token_id",
+           .video_token = "<|video_pad|>",
+           .make_video_processor = make_qwen3_vl_video_processor},
+    Format{.model_type = "smolvlm",
+           .image_token_key = "image_token_id",
+           .image_token = "<image>",
+           .images_first = true,
+           .make_frame_story = make_smolvlm_frame_story},
 };
 
 const Format* find_format(const std::string& model_type) {
@@ -100,118 +136,15 @@ const Format* find_format(const std::string& model_type) {
   return found == kFormats.end() ? nullptr : &*found;
 }
 
-JsonObject image_entry() {
-  JsonObject entry;
-  entry.set("type", "image");
-  return entry;
-}
-
-// Entries carry their text twice: templates read `text` or `content`.
-JsonObject text_entry(const std::string& text) {
-  JsonObject entry;
-  entry.set("type", "text").set("text", text).set("content", text);
-  return entry;
-}
-
-JsonArray content_list(const Message& message, int further_images, bool images_first) {
-  JsonArray list;
-  const auto add_further = [&] {
-    for (int i = 0; i < further_images; ++i) list.push(image_entry());
-  };
-  if (images_first) add_further();
-  for (const auto& part : message.parts) {
-    list.push(part.kind == Part::Kind::kImage ? image_entry() : text_entry(part.text));
-  }
-  if (!images_first) add_further();
-  return list;
-}
-
-std::string content_text(const Message& message) {
-  std::string text;
-  for (const auto& part : message.parts) text += part.text;
-  return text;
-}
-
-bool is_plain_text(const Message& message) {
-  return message.role != "user" &&
-         std::all_of(message.parts.begin(), message.parts.end(),
-                     [](const Part& part) { return part.kind == Part::Kind::kText; });
-}
-
-// Images that no part names.
-int unplaced_images(const ChatRequest& request) {
-  int placed = 0;
-  for (const auto& message : request.messages) {
-    placed += static_cast<int>(
-        std::count_if(message.parts.begin(), message.parts.end(),
-                      [](const Part& part) { return part.kind == Part::Kind::kImage; }));
-  }
-  return static_cast<int>(request.images.size()) - placed;
-}
-
-// The message that takes the pictures that no part names, or how many messages there are.
-size_t last_user_message(const ChatRequest& request) {
-  size_t last = request.messages.size();
-  for (size_t i = 0; i < request.messages.size(); ++i) {
-    if (request.messages[i].role == "user") last = i;
-  }
-  return last;
-}
-
-// Pictures in the order in which their placeholders are rendered.
-std::vector<int> picture_order(const ChatRequest& request, bool images_first) {
-  const auto count = static_cast<int>(request.images.size());
-  const size_t last_user = last_user_message(request);
-  std::vector<int> order;
-  size_t before_last = 0;  // pictures that stand before those of the last user message
-  size_t through_last = 0;
-  for (size_t i = 0; i < request.messages.size(); ++i) {
-    if (i == last_user) before_last = order.size();
-    for (const auto& part : request.messages[i].parts) {
-      if (part.kind != Part::Kind::kImage) continue;
-      if (part.image < 0 || part.image >= count ||
-          std::find(order.begin(), order.end(), part.image) != order.end()) {
-        fail(ErrorKind::kInvalidArgument,
-             "[messages] expected every picture once among {} but got number {}", count,
-             part.image);
-      }
-      order.push_back(part.image);
-    }
-    if (i == last_user) through_last = order.size();
-  }
-  std::vector<int> further;
-  for (int i = 0; i < count; ++i) {
-    if (std::find(order.begin(), order.end(), i) == order.end()) further.push_back(i);
-  }
-  const size_t at = images_first ? before_last : through_last;
-  order.insert(order.begin() + static_cast<std::ptrdiff_t>(at), further.begin(), further.end());
-  return order;
-}
-
-// The next tokens of a picture.
-void add_run(MediaSpan& span, TokenRun run) {
-  if (span.runs.empty()) span.begin = run.begin;
-  if (!span.runs.empty() && span.runs.back().begin + span.runs.back().count == run.begin) {
-    span.runs.back().count += run.count;
-  } else {
-    span.runs.push_back(run);
-  }
-}
-
-// `found` of `what` there are.
-void require_placeholders(const std::string& what, int64_t found, size_t pictures) {
-  const auto wanted = static_cast<int64_t>(pictures);
-  if (found > wanted) {
-    fail(ErrorKind::kInvalidArgument,
-         "[prompt] expected text without the picture token '{}' but got it {} times for {} "
-         "pictures",
-         what, found, pictures);
-  }
-  if (found < wanted) {
-    fail(ErrorKind::kInvalidArgument,
-         "[prompt] expected a placeholder for each of {} pictures but the rendered prompt has {}",
-         pictures, found);
-  }
+ProcessedMedium picture_of(ProcessedImage processed, Size original) {
+  MediaSpan span;
+  span.original = original;
+  span.count = processed.tokens;
+  span.pixels = std::move(processed.pixels);
+  span.grid_thw = processed.grid_thw;
+  span.tiles = processed.tiles;
+  span.used = processed.used;
+  return {std::move(span), std::move(processed.markup), {}};
 }
 
 }  // namespace
@@ -236,12 +169,19 @@ Processor::Processor(const Checkpoint& checkpoint)
   }
   placeholder_ = format->placeholder.empty() ? tokenizer_->id_to_token(image_token_id_)
                                              : std::string(format->placeholder);
+  if (format->make_frame_story) frame_story_ = format->make_frame_story(checkpoint);
+  if (!format->make_video_processor) return;
+  video_processor_ = format->make_video_processor(checkpoint);
+  const Json video_id = checkpoint.config[format->video_token_key];
+  video_token_ = format->video_token;
+  video_token_id_ = video_id.is_null() ? tokenizer_->token_to_id(format->video_token).value_or(-1)
+                                       : video_id.as_int32();
 }
 
 Json Processor::template_context(const ChatRequest& request) const {
-  const int unplaced = unplaced_images(request);
+  const Further unplaced = unplaced_media(request);
   const size_t last_user = last_user_message(request);
-  if (unplaced > 0 && last_user == request.messages.size()) {
+  if ((unplaced.images > 0 || unplaced.videos > 0) && last_user == request.messages.size()) {
     fail(ErrorKind::kInvalidArgument, "[messages] expected a user message for the pictures");
   }
   JsonArray messages;
@@ -250,9 +190,9 @@ Json Processor::template_context(const ChatRequest& request) const {
     const Message& message = request.messages[i];
     JsonObject entry;
     entry.set("role", message.role);
-    const int further = i == last_user ? unplaced : 0;
+    const Further further = i == last_user ? unplaced : Further{};
     if (marked_) {
-      entry.set("content", marked_text(message, further, next_image));
+      entry.set("content", marked_text(message, further.images, next_image));
     } else if (image_processor_ && !(strings_but_user_ && is_plain_text(message))) {
       entry.set("content", content_list(message, further, images_first_));
     } else {
@@ -270,30 +210,93 @@ Json Processor::template_context(const ChatRequest& request) const {
   return context.freeze("messages");
 }
 
-std::vector<Processor::Picture> Processor::process_pictures(const ChatRequest& request) const {
-  if (!request.images.empty() && !image_processor_) {
-    fail(ErrorKind::kInvalidArgument,
-         "[model] expected text only because '{}' takes no pictures but got {}", model_type_,
-         request.images.size());
-  }
+Processor::Picture Processor::process_picture(Image image, const std::string& name,
+                                              const std::optional<Size>& resize_shape) const {
+  const Size original = image.size;
+  if (resize_shape) image = resize(image, fitted(image.size, *resize_shape), Filter::kBicubic);
+  return picture_of(image_processor_->process(image, name), original);
+}
+
+// `frames` are the last of the request's pictures.
+std::vector<Processor::Picture> Processor::process_pictures(const ChatRequest& request,
+                                                            std::vector<Picture> frames) const {
+  const auto count = static_cast<int>(request.images.size());
+  const int encoded = count - static_cast<int>(frames.size());
   std::vector<Picture> pictures;
-  for (const int index : picture_order(request, images_first_)) {
-    const MediaBytes& media = request.images[static_cast<size_t>(index)];
-    Image image = decode_image(media);
-    MediaSpan span;
-    span.original = image.size;
-    if (request.resize_shape) {
-      image = resize(image, fitted(image.size, *request.resize_shape), Filter::kBicubic);
+  for (const int index : media_order(request, Part::Kind::kImage, count, images_first_)) {
+    if (index >= encoded) {
+      pictures.push_back(std::move(frames[static_cast<size_t>(index - encoded)]));
+      continue;
     }
-    ProcessedImage processed = image_processor_->process(image, media.name);
+    const MediaBytes& media = request.images[static_cast<size_t>(index)];
+    pictures.push_back(process_picture(decode_image(media), media.name, request.resize_shape));
+  }
+  return pictures;
+}
+
+std::vector<Processor::Picture> Processor::process_videos(const ChatRequest& request) const {
+  const auto count = static_cast<int>(request.videos.size());
+  std::vector<Picture> videos;
+  for (const int index : media_order(request, Part::Kind::kVideo, count, true)) {
+    const VideoInput& input = request.videos[static_cast<size_t>(index)];
+    const auto video = media::Video::open(input);
+    ProcessedVideo processed = video_processor_->process(*video, input.sampling, input.name);
+    MediaSpan span;
+    span.kind = MediaKind::kVideo;
+    span.original = video->info().size;
+    span.used = processed.used;
     span.count = processed.tokens;
     span.pixels = std::move(processed.pixels);
     span.grid_thw = processed.grid_thw;
-    span.tiles = processed.tiles;
-    span.used = processed.used;
-    pictures.push_back({std::move(span), std::move(processed.markup)});
+    span.seconds_per_grid = processed.seconds_per_grid;
+    span.frames = std::move(processed.choice.frames);
+    span.times = std::move(processed.choice.times);
+    span.frames_total = static_cast<int>(video->info().times.size());
+    span.video = index;
+    videos.push_back({std::move(span), std::move(processed.markup), std::move(processed.wrapped)});
   }
-  return pictures;
+  return videos;
+}
+
+Processor::Picture Processor::process_frame(const media::VideoInfo& info, int frame,
+                                            const Image& image, const std::string& name,
+                                            const std::optional<Size>& resize_shape) const {
+  Picture picture = frame_story_
+                        ? picture_of(image_processor_->process_frame(image, name), image.size)
+                        : process_picture(image, name, resize_shape);
+  picture.span.frames = {frame};
+  picture.span.times = {info.times[static_cast<size_t>(frame)]};
+  picture.span.frames_total = static_cast<int>(info.times.size());
+  return picture;
+}
+
+// Puts pictures in the place of the request's videos, which it returns: the last of its images.
+std::vector<Processor::Picture> Processor::replace_videos(ChatRequest& request) const {
+  std::vector<Picture> frames;
+  std::vector<std::vector<Part>> parts;  // of each video
+  const auto chosen = choose_pictures(request.videos, frame_story_.get());
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    const auto& [video, choice] = chosen[i];
+    const media::VideoInfo& info = video->info();
+    auto& of_video = parts.emplace_back();
+    const auto tell = [&](const std::string& words) {
+      of_video.push_back({Part::Kind::kText, words, -1});
+    };
+    if (frame_story_) tell(frame_story_->begin(choice, info));
+    video->read(choice.frames, [&](size_t place, const Image& image) {
+      const double time = choice.times[place];
+      const std::string name = fmt::format("{} at {:.3f} s", request.videos[i].name, time);
+      frames.push_back(
+          process_frame(info, choice.frames[place], image, name, request.resize_shape));
+      frames.back().span.video = static_cast<int>(i);
+      if (frame_story_) tell(frame_story_->label(time));
+      of_video.push_back({Part::Kind::kImage, "", static_cast<int>(request.images.size())});
+      request.images.push_back({name, ""});
+    });
+    if (frame_story_) tell(frame_story_->end());
+  }
+  put_in_place_of_videos(request, parts);
+  return frames;
 }
 
 std::vector<int32_t> tokenize(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
@@ -378,41 +381,78 @@ std::vector<int32_t> Processor::tokens_of(const std::string& text) const {
   return tokenizer_->encode(whole, false);
 }
 
-Prompt Processor::expand(std::string rendered, std::vector<Picture> pictures) const {
-  Prompt prompt;
-  const auto ids = tokens_of(with_markup(rendered, pictures));
-  if (image_processor_) {
-    // Markup repeats the token already, which is checked as if it did not.
-    int64_t found = std::count(ids.begin(), ids.end(), image_token_id_);
-    for (const auto& [span, markup] : pictures) found -= markup.empty() ? 0 : span.count - 1;
-    require_placeholders(tokenizer_->id_to_token(image_token_id_), found, pictures.size());
+// The rendered prompt with each video's markup in the place of what it stands for; where a template
+// does not wrap the token so, the token alone is repeated.
+std::string Processor::with_video_markup(const std::string& rendered,
+                                         std::vector<Picture>& videos) const {
+  std::string text;
+  size_t from = 0;
+  for (auto& video : videos) {
+    if (video.wrapped.empty()) return rendered;
+    const size_t token = rendered.find(video_token_, from);
+    const size_t at = rendered.find(video.wrapped, from);
+    if (at == std::string::npos || at > token) {
+      video.markup.clear();
+      const size_t until =
+          token == std::string::npos ? rendered.size() : token + video_token_.size();
+      text += rendered.substr(from, until - from);
+      from = until;
+    } else {
+      text += rendered.substr(from, at - from) + video.markup;
+      from = at + video.wrapped.size();
+    }
   }
-  size_t next = 0;
-  int placed = 0;  // tokens of the picture that is next
+  return text + rendered.substr(from);
+}
+
+Prompt Processor::expand(std::string rendered, std::vector<Picture> pictures,
+                         std::vector<Picture> videos) const {
+  Prompt prompt;
+  const std::string text = with_video_markup(with_markup(rendered, pictures), videos);
+  const auto ids = tokens_of(text);
+  std::vector<Placement> placements;
+  if (image_processor_) {
+    placements.emplace_back(image_token_id_, tokenizer_->id_to_token(image_token_id_),
+                            Part::Kind::kImage, std::move(pictures), ids);
+  }
+  if (video_processor_) {
+    placements.emplace_back(video_token_id_, video_token_, Part::Kind::kVideo, std::move(videos),
+                            ids);
+  }
   for (const int32_t id : ids) {
     int count = 1;
-    if (image_processor_ && id == image_token_id_) {
-      auto& [span, markup] = pictures[next];
-      if (markup.empty()) count = span.count;
-      add_run(span, {static_cast<int>(prompt.tokens.size()), count});
-      placed += count;
-      if (placed == span.count) ++next, placed = 0;
+    for (auto& placement : placements) {
+      if (placement.takes(id)) count = placement.put(static_cast<int>(prompt.tokens.size()));
     }
     prompt.tokens.insert(prompt.tokens.end(), static_cast<size_t>(count), id);
   }
-  for (auto& [span, markup] : pictures) {
-    if (span.runs.size() == 1) span.runs.clear();
-    prompt.media.push_back(std::move(span));
-  }
+  for (auto& placement : placements) placement.finish(prompt.media);
+  std::sort(prompt.media.begin(), prompt.media.end(),
+            [](const MediaSpan& a, const MediaSpan& b) { return a.begin < b.begin; });
   prompt.text = std::move(rendered);
   return prompt;
 }
 
-Prompt Processor::process(const ChatRequest& request) const {
-  auto pictures = process_pictures(request);
+Prompt Processor::process(const ChatRequest& given) const {
+  const size_t media = given.images.size() + given.videos.size();
+  if (media > 0 && !image_processor_) {
+    fail(ErrorKind::kInvalidArgument,
+         "[model] expected text only because '{}' takes no pictures but got {}", model_type_,
+         media);
+  }
+  // A copy only where videos must give way to pictures: requests hold encoded bytes.
+  std::optional<ChatRequest> replaced;
+  std::vector<Picture> frames;
+  if (!given.videos.empty() && !video_processor_) {
+    replaced = given;
+    frames = replace_videos(*replaced);
+  }
+  const ChatRequest& request = replaced ? *replaced : given;
+  auto pictures = process_pictures(request, std::move(frames));
+  auto videos = process_videos(request);
   std::string rendered = bare_ ? bare_prompt(request) : template_.render(template_context(request));
-  return in_pieces_ ? expand_pieces(std::move(rendered), std::move(pictures))
-                    : expand(std::move(rendered), std::move(pictures));
+  if (in_pieces_) return expand_pieces(std::move(rendered), std::move(pictures));
+  return expand(std::move(rendered), std::move(pictures), std::move(videos));
 }
 
 }  // namespace fovea::processors

@@ -52,20 +52,32 @@ ChatRequest read_request(const fs::path& folder) {
   ChatRequest request;
   const Json messages = json["messages"];
   int next_image = 0;
+  int next_video = 0;
   for (size_t i = 0; i < messages.size(); ++i) {
     Message message{messages.at(i)["role"].as_string(), {}, {}};
     const Json content = messages.at(i)["content"];
     if (content.is_string()) message.parts = {{Part::Kind::kText, content.as_string(), -1}};
     for (size_t p = 0; content.is_array() && p < content.size(); ++p) {
-      const bool text = content.at(p)["type"].as_string() == "text";
-      message.parts.push_back(text ? Part{Part::Kind::kText, content.at(p)["text"].as_string(), -1}
-                                   : Part{Part::Kind::kImage, "", next_image++});
+      const std::string type = content.at(p)["type"].as_string();
+      if (type == "text") {
+        message.parts.push_back({Part::Kind::kText, content.at(p)["text"].as_string(), -1});
+      } else if (type == "video") {
+        message.parts.push_back({Part::Kind::kVideo, "", next_video++});
+      } else {
+        message.parts.push_back({Part::Kind::kImage, "", next_image++});
+      }
     }
     request.messages.push_back(std::move(message));
   }
   for (size_t i = 0; i < json["images"].size(); ++i) {
     const auto path = folder / json["images"].at(i).as_string();
     request.images.push_back(processors::load_media(path.string()));
+  }
+  for (size_t i = 0; i < json["videos"].size(); ++i) {
+    VideoSampling sampling;
+    if (json.contains("fps")) sampling.fps = json["fps"].as_double();
+    const auto path = folder / json["videos"].at(i).as_string();
+    request.videos.push_back(processors::load_video(path.string(), sampling));
   }
   return request;
 }
