@@ -338,6 +338,10 @@ JsonArray& JsonArray::push(int64_t value) {
   impl_->array.emplace_back(value);
   return *this;
 }
+JsonArray& JsonArray::push(double value) {
+  impl_->array.emplace_back(value);
+  return *this;
+}
 JsonArray& JsonArray::push(const JsonObject& value) {
   impl_->array.emplace_back(value.impl_->object);
   return *this;

@@ -122,6 +122,7 @@ class JsonArray {
 
   JsonArray& push(std::string_view value);
   JsonArray& push(int64_t value);
+  JsonArray& push(double value);
   JsonArray& push(const JsonObject& value);
   JsonArray& push(const Json& value);
 

@@ -140,9 +140,14 @@ void generate(const Flags& flags) {
     return opened.load(options, &report.prefill_bytes);
   });
   report.pictures = picture_usage(prompt);
+  report.videos = video_usage(prompt);
 
   kernels::set_checks(flags.check_kernels);
-  if (flags.verbose) print_heading(flags.json ? stderr : stdout, flags.request.images, prompt);
+  if (flags.verbose) {
+    auto files = flags.request.images;
+    files.insert(files.end(), flags.request.videos.begin(), flags.request.videos.end());
+    print_heading(flags.json ? stderr : stdout, files, prompt);
+  }
   std::fflush(stdout);
   Answer answer(flags.json ? nullptr : stdout);
   ask(flags, opened, std::move(model), std::move(prompt), request, answer);
@@ -162,7 +167,7 @@ void generate(const Flags& flags) {
 }  // namespace
 
 void add_generate_command(CLI::App& program) {
-  auto* command = program.add_subcommand("generate", "Answer a prompt about pictures");
+  auto* command = program.add_subcommand("generate", "Answer a prompt about pictures and videos");
   auto flags = std::make_shared<Flags>();
   add_text(*command, "--model", flags->model,
            "Checkpoint folder, or org/name in the Hugging Face cache [the embedded model]");

@@ -1,5 +1,6 @@
 #include "cli/generate_report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -42,6 +43,26 @@ JsonArray picture_list(const std::vector<PictureUsage>& pictures) {
   return list;
 }
 
+JsonArray video_list(const std::vector<VideoUsage>& videos) {
+  JsonArray list;
+  for (const auto& usage : videos) {
+    JsonArray frames;
+    JsonArray times;
+    for (const int frame : usage.frames) frames.push(int64_t{frame});
+    for (const double time : usage.times) times.push(to_thousandths(time));
+    JsonObject video;
+    video.set("original_size", size_object(usage.original))
+        .set("used_size", size_object(usage.used))
+        .set("frames_total", usage.frames_total)
+        .set("frames", frames)
+        .set("times", times)
+        .set("as_pictures", usage.as_pictures)
+        .set("tokens", usage.tokens);
+    list.push(video);
+  }
+  return list;
+}
+
 JsonObject usage_object(const Usage& usage) {
   JsonObject object;
   object.set("prompt_tokens", usage.prompt_tokens)
@@ -71,9 +92,30 @@ JsonObject timings_object(const Timings& timings, const Report& report) {
 std::vector<PictureUsage> picture_usage(const Prompt& prompt) {
   std::vector<PictureUsage> pictures;
   for (const auto& span : prompt.media) {
+    if (span.video >= 0) continue;
     pictures.push_back({span.original, span.used, span.count, span.pixels.shape});
   }
   return pictures;
+}
+
+std::vector<VideoUsage> video_usage(const Prompt& prompt) {
+  std::vector<VideoUsage> videos;
+  std::vector<int> numbers;  // of the request's videos
+  for (const auto& span : prompt.media) {
+    if (span.video < 0) continue;
+    const auto found = std::find(numbers.begin(), numbers.end(), span.video);
+    const auto place = static_cast<size_t>(found - numbers.begin());
+    if (found == numbers.end()) {
+      numbers.push_back(span.video);
+      videos.push_back(
+          {span.original, span.used, {}, {}, span.frames_total, 0, span.kind == MediaKind::kImage});
+    }
+    VideoUsage& usage = videos[place];
+    usage.frames.insert(usage.frames.end(), span.frames.begin(), span.frames.end());
+    usage.times.insert(usage.times.end(), span.times.begin(), span.times.end());
+    usage.tokens += span.count;
+  }
+  return videos;
 }
 
 std::string json_report(const Answer& answer, const Report& report) {
@@ -86,7 +128,8 @@ std::string json_report(const Answer& answer, const Report& report) {
       .set("finish_reason", to_string(reason))
       .set("usage", usage_object(usage))
       .set("timings", timings_object(timings, report))
-      .set("images", picture_list(report.pictures));
+      .set("images", picture_list(report.pictures))
+      .set("videos", video_list(report.videos));
   return object.dump();
 }
 
@@ -118,10 +161,10 @@ void print_estimate(const generate::MemoryEstimate& estimate) {
       *available);
 }
 
-void print_heading(std::FILE* out, const std::vector<std::string>& images, const Prompt& prompt) {
+void print_heading(std::FILE* out, const std::vector<std::string>& files, const Prompt& prompt) {
   std::vector<std::string> names;
-  for (const auto& image : images) {
-    names.push_back(image.starts_with("data:") ? "data: URI" : image);
+  for (const auto& file : files) {
+    names.push_back(file.starts_with("data:") ? "data: URI" : file);
   }
   std::fprintf(out, "==========\nFiles: %s\n\nPrompt: %s\n",
                fmt::format("[{}]", fmt::join(names, ", ")).c_str(), prompt.text.c_str());

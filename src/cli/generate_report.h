@@ -15,11 +15,14 @@ namespace fovea::cli {
 
 struct Report {
   std::vector<PictureUsage> pictures;
+  std::vector<VideoUsage> videos;
   double load_ms = 0;
   size_t prefill_bytes = 0;  // of weights kept once more by --prefill int8
 };
 
+// Of what was given as pictures and as videos, each in the order of the prompt.
 std::vector<PictureUsage> picture_usage(const Prompt& prompt);
+std::vector<VideoUsage> video_usage(const Prompt& prompt);
 
 // docs/json-output.md is the manual of both objects.
 std::string json_report(const Answer& answer, const Report& report);
@@ -27,8 +30,8 @@ std::string json_estimate(const generate::MemoryEstimate& estimate);
 
 void print_estimate(const generate::MemoryEstimate& estimate);
 
-// `images` as the command line names them; a data: URI is not repeated.
-void print_heading(std::FILE* out, const std::vector<std::string>& images, const Prompt& prompt);
+// `files` as the command line names them; a data: URI is not repeated.
+void print_heading(std::FILE* out, const std::vector<std::string>& files, const Prompt& prompt);
 void print_statistics(std::FILE* out, const Answer& answer);
 
 }  // namespace fovea::cli

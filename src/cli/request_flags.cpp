@@ -12,6 +12,7 @@ namespace fovea::cli {
 namespace {
 
 constexpr const char* kDefaultPrompt = "Describe this picture.";
+constexpr const char* kDefaultVideoPrompt = "Describe this video.";
 
 std::pair<int32_t, float> parse_bias(const std::string& text) {
   constexpr auto kIdMax = std::numeric_limits<int32_t>::max();
@@ -45,6 +46,34 @@ void add_sampling_flags(CLI::App& command, RequestFlags& flags) {
   add_texts(command, "--stop", s.stop, "End before this text (repeatable)");
 }
 
+void add_video_flags(CLI::App& command, RequestFlags& flags) {
+  auto& v = flags.video_sampling;
+  add_texts(command, "--video", flags.videos,
+            "Video, or animated GIF, PNG or WebP: as --image (repeatable)");
+  add_number(command, kVideoFps, v.fps, "Frames of a video to take each second [checkpoint's, 2]");
+  add_number(command, kVideoFrames, v.frames, "Frames to take, instead of --fps");
+  add_number(command, kVideoMinFrames, v.min_frames, "Frames at least [checkpoint's, 4]");
+  add_number(command, kVideoMaxFrames, v.max_frames,
+             "Frames at most [checkpoint's, 768; 16 where a family is given pictures]");
+  add_number(command, kVideoStart, v.start, "Take frames from this second on [0]");
+  add_number(command, kVideoEnd, v.end, "Take frames up to this second [the last]");
+  add_number(command, kVideoMinPixels, v.min_pixels, "Pixels of a resized frame at least");
+  add_number(command, kVideoMaxPixels, v.max_pixels, "Pixels of a resized frame at most");
+}
+
+void check_video_flags(const RequestFlags& flags) {
+  const auto& v = flags.video_sampling;
+  const bool any = v.fps || v.frames || v.min_frames || v.max_frames || v.start || v.end ||
+                   v.min_pixels || v.max_pixels;
+  if (any && flags.videos.empty()) {
+    fail(ErrorKind::kInvalidArgument,
+         "[generate] expected --video with flags that choose its frames but got none");
+  }
+  if (v.fps && v.frames) {
+    fail(ErrorKind::kInvalidArgument, "[generate] expected --fps or --frames but got both");
+  }
+}
+
 }  // namespace
 
 void add_request_flags(CLI::App& command, RequestFlags& flags) {
@@ -53,6 +82,7 @@ void add_request_flags(CLI::App& command, RequestFlags& flags) {
   add_text(command, "--system", flags.system, "System message");
   add_texts(command, "--image", flags.images,
             "Picture: a path, - for standard input, a data: URI (repeatable)");
+  add_video_flags(command, flags);
   add_pair(command, kResizeSide, flags.resize_shape,
            "Fit pictures into WIDTH [HEIGHT] pixels first, keeping their shape");
   add_sampling_flags(command, flags);
@@ -60,19 +90,28 @@ void add_request_flags(CLI::App& command, RequestFlags& flags) {
 
 ChatRequest chat_request(const RequestFlags& flags) {
   ChatRequest request;
-  if (!flags.prompt && flags.images.empty()) {
-    fail(ErrorKind::kInvalidArgument, "[generate] expected --prompt or --image but got neither");
+  if (!flags.prompt && flags.images.empty() && flags.videos.empty()) {
+    fail(ErrorKind::kInvalidArgument,
+         "[generate] expected --prompt, --image or --video but got none of them");
   }
-  if (std::count(flags.images.begin(), flags.images.end(), "-") > 1) {
+  if (std::count(flags.images.begin(), flags.images.end(), "-") +
+          std::count(flags.videos.begin(), flags.videos.end(), "-") >
+      1) {
     fail(ErrorKind::kInvalidArgument,
          "[--image] expected standard input (-) once but it was named twice");
   }
+  check_video_flags(flags);
   if (flags.system) {
     request.messages.push_back({"system", {{Part::Kind::kText, *flags.system, -1}}, {}});
   }
-  const std::string text = flags.prompt.value_or(kDefaultPrompt);
+  const bool only_videos = flags.images.empty() && !flags.videos.empty();
+  const std::string text =
+      flags.prompt.value_or(only_videos ? kDefaultVideoPrompt : kDefaultPrompt);
   request.messages.push_back({"user", {{Part::Kind::kText, text, -1}}, {}});
   for (const auto& image : flags.images) request.images.push_back(processors::load_media(image));
+  for (const auto& video : flags.videos) {
+    request.videos.push_back(processors::load_video(video, flags.video_sampling));
+  }
   if (!flags.resize_shape.empty()) {
     request.resize_shape = Size{flags.resize_shape.front(), flags.resize_shape.back()};
   }

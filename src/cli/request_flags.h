@@ -18,6 +18,8 @@ struct RequestFlags {
   std::optional<std::string> prompt;
   std::optional<std::string> system;
   std::vector<std::string> images;
+  std::vector<std::string> videos;
+  VideoSampling video_sampling;  // of all videos
   std::vector<int> resize_shape;
   std::vector<std::string> logit_bias;
   SamplingParams sampling;
@@ -25,7 +27,7 @@ struct RequestFlags {
 
 void add_request_flags(CLI::App& command, RequestFlags& flags);
 
-// Reads the pictures and checks what the parser cannot. Throws fovea::Error.
+// Reads the pictures, opens the videos and checks what the parser cannot. Throws fovea::Error.
 ChatRequest chat_request(const RequestFlags& flags);
 SamplingParams sampling_params(const RequestFlags& flags);
 

@@ -21,6 +21,17 @@ struct PictureUsage {
   std::vector<int> shape;  // of what the tower was given
 };
 
+// What became of one video of the prompt.
+struct VideoUsage {
+  Size original;
+  Size used;                  // of a frame
+  std::vector<int> frames;    // their numbers in the file,
+  std::vector<double> times;  // and seconds from its first
+  int frames_total = 0;       // in the file
+  int tokens = 0;
+  bool as_pictures = false;  // for a family that takes no videos
+};
+
 struct Timings {
   int prompt_n = 0;       // prompt tokens processed; fewer than the prompt's when it was cancelled
   double prompt_ms = 0;   // from the decoded request to the first token, pictures included

@@ -366,7 +366,7 @@ TEST(BadInput, FlagsOutOfRange) {
   refused({"--resize-shape", "0"}, "[--resize-shape] expected a whole number from 1");
   refused({"--top-p"}, "[--top-p] expected a value but got none");
   refused({"--dance"}, "[generate] expected flags that --help lists but got '--dance'");
-  expect_refused({"generate"}, "--prompt or --image");
+  expect_refused({"generate"}, "--prompt, --image or --video");
   expect_refused({"prompt"}, "[prompt] expected --messages but got none");
   expect_refused({"dance"},
                  "[fovea] expected a subcommand (convert, doctor, generate, models, prompt");
