@@ -21,6 +21,9 @@ struct Row {
   const char* layouts = "Hugging Face, MLX";
 };
 
+// The others are given a video's frames as pictures.
+constexpr const char* kVideos = "pictures, videos";
+
 // One row a family, sorted by name.
 constexpr std::array kFamilies = {
     Row{"bunny-llama", bunny_llama_decoder_config, make_bunny_llama, "SigLIP; MLP; llama"},
@@ -44,14 +47,15 @@ constexpr std::array kFamilies = {
     Row{"pixtral", llava_decoder_config, make_pixtral, "Pixtral; MLP; mistral"},
     Row{"qwen2", text_only_decoder_config, make_text_only, "qwen2", "none"},
     Row{"qwen2_5_vl", qwen2_5_vl_decoder_config, make_qwen2_5_vl,
-        "2-D rotary ViT in windows; 2x2 merger MLP; qwen2 with M-RoPE"},
+        "2-D rotary ViT in windows; 2x2 merger MLP; qwen2 with M-RoPE", kVideos},
     Row{"qwen2_vl", qwen2_vl_decoder_config, make_qwen2_vl,
-        "2-D rotary ViT; 2x2 merger MLP; qwen2 with M-RoPE"},
+        "2-D rotary ViT; 2x2 merger MLP; qwen2 with M-RoPE", kVideos},
     Row{"qwen3_vl", qwen3_vl_decoder_config, make_qwen3_vl,
-        "2-D rotary ViT; 2x2 mergers, deepstack; qwen3 with M-RoPE"},
+        "2-D rotary ViT; 2x2 mergers, deepstack; qwen3 with M-RoPE", kVideos},
     Row{"qwen3_vl_moe", qwen3_vl_moe_decoder_config, make_qwen3_vl_moe,
-        "2-D rotary ViT; 2x2 mergers, deepstack; qwen3 with experts and M-RoPE"},
-    Row{"smolvlm", idefics3_decoder_config, make_idefics3, "SigLIP; pixel shuffle, linear; llama"},
+        "2-D rotary ViT; 2x2 mergers, deepstack; qwen3 with experts and M-RoPE", kVideos},
+    Row{"smolvlm", idefics3_decoder_config, make_idefics3, "SigLIP; pixel shuffle, linear; llama",
+        kVideos},
 };
 
 const Row& row_of(const Checkpoint& checkpoint) {

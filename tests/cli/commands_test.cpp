@@ -615,6 +615,7 @@ TEST(Models, ListsEveryFamilyWithItsPartsMediaAndLayouts) {
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, ::testing::ContainsRegex("model_type +parts +media +layouts"));
   EXPECT_THAT(outcome.out, ::testing::ContainsRegex("llava +CLIP or SigLIP; MLP; .* pictures"));
+  EXPECT_THAT(outcome.out, ::testing::ContainsRegex("qwen2_vl +2-D rotary .* pictures, videos "));
   EXPECT_THAT(outcome.out, ::testing::ContainsRegex("mistral +mistral +none +Hugging Face, MLX"));
 }
 
