@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "convert/whole_prompts.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "nn/input_tap.h"
@@ -9,33 +10,6 @@
 
 namespace fovea::convert {
 namespace {
-
-// Attention within prompts that are read whole; nothing is kept.
-class WholePrompts : public nn::KvCache {
- public:
-  mx::array attend(int, const mx::array& q_THD, const mx::array& k_TKD, const mx::array& v_TKD,
-                   std::span<const nn::Segment> segments, const nn::AttentionSpec& spec) override {
-    std::vector<mx::array> outputs;
-    for (const auto& segment : segments) {
-      const auto rows = [&](const mx::array& x) {
-        return mx::slice(x, {segment.begin, 0, 0},
-                         {segment.begin + segment.count, x.shape(1), x.shape(2)});
-      };
-      const auto keys = [&](const mx::array& x) {
-        return mx::contiguous(mx::transpose(mx::astype(rows(x), spec.kv_dtype), {1, 0, 2}));
-      };
-      kernels::AttentionOptions options{spec.scale, spec.window, spec.softcap};
-      options.chunk = spec.chunk;
-      options.sinks = spec.sinks;
-      for (const auto& [begin, count] : segment.spans) {
-        options.spans.push_back({begin, begin + count});
-      }
-      outputs.push_back(
-          kernels::causal_attention(rows(q_THD), keys(k_TKD), keys(v_TKD), 0, options));
-    }
-    return mx::concatenate(outputs, 0);
-  }
-};
 
 class Addresses : public nn::PathVisitor {
  public:
@@ -124,7 +98,7 @@ std::vector<int> kept_rows(const std::vector<Prompt>& prompts) {
   for (const auto& prompt : prompts) {
     std::vector<bool> of_media(prompt.tokens.size(), false);
     for (const auto& span : prompt.media) {
-      for (const auto& [first, count] : models::token_runs(span)) {
+      for (const auto& [first, count] : token_runs(span)) {
         std::fill_n(of_media.begin() + first, count, true);
       }
     }
@@ -146,17 +120,18 @@ void read_prompts(const models::Model& model, std::span<const Prompt> prompts) {
   std::vector<mx::array> positions;
   std::vector<std::vector<TokenRun>> spans;
   std::vector<nn::Segment> segments;
+  WholePrompts cache;
   int begin = 0;
   for (const auto& prompt : prompts) {
-    embeds.push_back(models::embed_prompt(model, prompt, {}));
+    const auto sequence = static_cast<int>(segments.size());
+    embeds.push_back(models::embed_prompt(model, prompt, sequence, cache, {}));
     mx::eval(embeds.back());
     positions.push_back(model.position_ids(prompt).position_ids_AL);
     spans.push_back(model.attention_spans(prompt));
-    segments.push_back({static_cast<int>(segments.size()), begin, rows_of(prompt)});
+    segments.push_back({sequence, begin, rows_of(prompt)});
     begin += rows_of(prompt);
   }
   for (size_t i = 0; i < segments.size(); ++i) segments[i].spans = spans[i];
-  WholePrompts cache;
   model.forward({mx::concatenate(embeds, 0), mx::concatenate(positions, 1), segments, {}}, cache);
 }
 

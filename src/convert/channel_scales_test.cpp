@@ -1,5 +1,6 @@
 // Scales leave a model as it is, whatever they are; the search finds better ones than none.
 #include "convert/channel_scales.h"
+#include "convert/whole_prompts.h"
 
 #include "base/file.h"
 #include "convert/calibration.h"
@@ -7,6 +8,7 @@
 #include "convert/convert.h"
 #include "convert/sidecars.h"
 #include "convert/weight_stream.h"
+#include "convert/whole_prompts.h"
 #include "kernels/numerics.h"
 #include "kernels/op.h"
 #include "mlx/ops.h"
@@ -39,17 +41,6 @@ struct Opened {
   nn::Weights weights;
 };
 
-// Reads a prompt whole.
-class OneStep : public nn::KvCache {
- public:
-  mx::array attend(int, const mx::array& q_THD, const mx::array& k_TKD, const mx::array& v_TKD,
-                   std::span<const nn::Segment>, const nn::AttentionSpec& spec) override {
-    kernels::AttentionOptions options{spec.scale, spec.window, spec.softcap};
-    return kernels::causal_attention(q_THD, mx::transpose(k_TKD, {1, 0, 2}),
-                                     mx::transpose(v_TKD, {1, 0, 2}), 0, options);
-  }
-};
-
 Prompt some_tokens(int count, int vocab_size) {
   Prompt prompt;
   for (int i = 0; i < count; ++i) prompt.tokens.push_back((7 * i + 3) % (vocab_size - 10));
@@ -61,8 +52,8 @@ mx::array logits_of(const models::Model& model) {
   const Prompt prompt = some_tokens(12, model.info().vocab_size);
   const nn::Segment segment{0, 0, 12};
   const std::vector<int> wanted = {3, 11};
-  OneStep cache;
-  auto logits = model.forward({models::embed_prompt(model, prompt, {}),
+  WholePrompts cache;
+  auto logits = model.forward({models::embed_prompt(model, prompt, 0, cache, {}),
                                model.position_ids(prompt).position_ids_AL,
                                {&segment, 1},
                                wanted},

@@ -41,6 +41,7 @@ struct MediaSpan {
   int video = -1;               // a picture that stands for a frame of this video
 };
 
+// The tokens of a medium, in order.
 inline std::vector<TokenRun> token_runs(const MediaSpan& span) {
   return span.runs.empty() ? std::vector<TokenRun>{{span.begin, span.count}} : span.runs;
 }

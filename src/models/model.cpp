@@ -53,10 +53,6 @@ class WeightMemoryVisitor : public nn::PathVisitor {
 
 }  // namespace
 
-std::vector<TokenRun> token_runs(const MediaSpan& span) {
-  return span.runs.empty() ? std::vector<TokenRun>{{span.begin, span.count}} : span.runs;
-}
-
 WeightMemory weight_memory(Model& model) {
   WeightMemoryVisitor visitor(model);
   model.visit(visitor);

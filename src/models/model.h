@@ -115,9 +115,6 @@ class Model : public nn::Module {
 mx::array embed_prompt(const Model& model, const Prompt& prompt, int sequence, nn::KvCache& cache,
                        const StageSink& sink);
 
-// The tokens of a medium, in order.
-std::vector<TokenRun> token_runs(const MediaSpan& span);
-
 // Where the loaded parameters lie.
 struct WeightMemory {
   std::vector<std::span<const std::byte>> media;  // those that are read for media alone

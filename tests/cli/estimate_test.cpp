@@ -92,7 +92,7 @@ TEST(Estimate, CountsWhatLayersLookAtInPictures) {
   EXPECT_EQ(part("cache", {"square.png", "wide.png"}) - text, 2 * (kPicture + kToken));
   constexpr int64_t kPixels = 4 * 3 * 12 * 12 * 4;
   const auto vision = part("vision", {"four.png"});
-  EXPECT_EQ(vision, 9 * 40 * (16 + 24 + 32) * 4 + 40 * 48 * 4 + kPixels);
+  EXPECT_EQ(vision, 78 * 40 * (16 + 24 + 32) * 4 / 10 + 40 * 48 * 4 + kPixels);
 }
 
 // Bytes of a checkpoint's tensors whose names start so.
