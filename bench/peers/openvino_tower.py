@@ -24,6 +24,7 @@ class Shape:
     layers: int
     activation: str
     rotary: bool
+    tile_rows: int = 0  # of pictures that go through in tiles of one size; 0: whole
 
 
 def tower_shape(config):
@@ -32,6 +33,10 @@ def tower_shape(config):
         width = vision["embed_dim"]
         return Shape(width, vision["num_heads"], int(width * vision["mlp_ratio"]), vision["depth"],
                      "quick_gelu", True)
+    if config["model_type"] == "idefics3":  # with the defaults of Hugging Face's class
+        return Shape(vision["hidden_size"], vision["num_attention_heads"],
+                     vision.get("intermediate_size", 3072), vision.get("num_hidden_layers", 12),
+                     "gelu_pytorch_tanh", False, (vision["image_size"] // vision["patch_size"]) ** 2)
     layers = vision["num_hidden_layers"]
     last = config.get("vision_feature_layer", -1)
     return Shape(vision["hidden_size"], vision["num_attention_heads"], vision["intermediate_size"],
@@ -42,7 +47,8 @@ def tower_shape(config):
 class Tower:
     def __init__(self, shape, rows):
         self.shape = shape
-        self.rows = rows
+        self.rows = shape.tile_rows or rows
+        self.tiles = rows // self.rows
         self.random = np.random.default_rng(0)
 
     def weight(self, *sizes):
@@ -59,7 +65,7 @@ class Tower:
 
     def heads(self, x):
         size = self.shape.width // self.shape.heads
-        split = ops.reshape(x, ops.constant([1, self.rows, self.shape.heads, size]), False)
+        split = ops.reshape(x, ops.constant([self.tiles, self.rows, self.shape.heads, size]), False)
         return ops.transpose(split, ops.constant([0, 2, 1, 3]))
 
     def rotated(self, x):
@@ -75,7 +81,7 @@ class Tower:
         if self.shape.rotary:
             q, k = self.rotated(q), self.rotated(k)
         mixed = ops.transpose(ops.scaled_dot_product_attention(q, k, v), ops.constant([0, 2, 1, 3]))
-        flat = ops.reshape(mixed, ops.constant([1, self.rows, width]), False)
+        flat = ops.reshape(mixed, ops.constant([self.tiles, self.rows, width]), False)
         return self.linear(flat, width, width)
 
     def activated(self, x):
@@ -88,7 +94,7 @@ class Tower:
         return self.linear(inner, self.shape.hidden, self.shape.width)
 
     def model(self):
-        begin = ops.parameter([1, self.rows, self.shape.width], np.float32)
+        begin = ops.parameter([self.tiles, self.rows, self.shape.width], np.float32)
         x = begin
         for _ in range(self.shape.layers):
             x = ops.add(x, self.attention(self.norm(x)))

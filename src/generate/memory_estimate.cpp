@@ -8,6 +8,7 @@
 #include "base/number.h"
 #include "generate/cache/contiguous_cache.h"
 #include "models/names.h"
+#include "models/vision/patches.h"
 #include "nn/linear.h"
 
 namespace fovea::generate {
@@ -20,6 +21,8 @@ constexpr double kArraysOfTextWidths = 9;
 constexpr double kArraysOfTowerWidths = 7.8;
 // Of them, those in use at once; the others are kept, which has a limit.
 constexpr double kArraysInUse = 2.2;
+// Of what passes through the tower gave, put together, and laid out anew for a connector.
+constexpr int64_t kArraysOfTiles = 5;
 // What threads and the allocator keep whatever the request.
 constexpr int64_t kBaseBytes = 12'000'000;
 
@@ -55,7 +58,10 @@ class Survey : public nn::PathVisitor {
     Part& part = part_of(path);
     part.is_float32 = part.is_float32 || weight.dtype() == mx::float32;
     const bool embeds = has(path, "patch_embed");
-    if (embeds) patch_values = weight.in_size();
+    if (embeds) {
+      patch_values = weight.in_size();
+      tower_width = weight.out_size();
+    }
     const bool table = dynamic_cast<nn::Embedding*>(&weight);
     if (&part == &towers && !table) widest_input = std::max(widest_input, weight.in_size());
     // Tables and heads have a row for each token of the vocabulary, whose width no row takes.
@@ -71,6 +77,7 @@ class Survey : public nn::PathVisitor {
   Part towers;
   Part connectors;  // of towers what stands behind their layers, where rows are a picture's tokens
   int64_t patch_values = 0;
+  int64_t tower_width = 0;
   int widest_input = 0;     // of a tower's weight
   int64_t table_bytes = 0;  // of the tokens' embeddings
   bool has_head = false;    // or the table is the head too
@@ -138,8 +145,15 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
     // As many as the tower has rows, which fill the picture up and keep what inner layers gave.
     const int64_t seen = model.media_states(span);
     states += seen;
+    // Of many tiles, those that go through the tower together, and what it keeps of the others.
+    const auto& shape = span.pixels.shape;
+    const int64_t tiles = shape.size() == 4 && seen == 0 ? std::max(1, shape[0]) : 1;
+    const int64_t of_tile = patches / tiles;
+    const auto together =
+        std::min<int64_t>(tiles, models::vision::pictures_in_pass(static_cast<int>(of_tile)));
     const int64_t scratch =
-        survey.towers.scratch_bytes(std::max(patches, seen), kArraysOfTowerWidths) +
+        survey.towers.scratch_bytes(std::max(of_tile * together, seen), kArraysOfTowerWidths) +
+        (together < tiles ? kArraysOfTiles * patches * survey.tower_width * 4 : 0) +
         survey.connectors.scratch_bytes(std::max<int64_t>(span.count, seen), kArraysOfTowerWidths);
     const int64_t kept = seen * survey.widest_input * 4;
     estimate.vision = std::max(estimate.vision, scratch + kept + values * 4);

@@ -123,6 +123,13 @@ mx::array InternVit::forward(const HostTensor& pixels, int layer) const {
   if (pixels.shape != expected || b < 1) {
     fail(ErrorKind::kInvalidData, "[vision] expected pixels {} but got {}", expected, pixels.shape);
   }
+  return in_passes(pixels, rows_per_picture(), [&](const HostTensor& some) {
+    return std::vector<mx::array>{forward_pass(some, layer)};
+  })[0];
+}
+
+mx::array InternVit::forward_pass(const HostTensor& pixels, int layer) const {
+  const int b = pixels.shape[0];
   const int d = config_.hidden_size;
   const auto patches =
       patch_embedding_(unfold_patches(pixels, config_.image_size, config_.patch_size));

@@ -46,6 +46,7 @@ class InternVit : public nn::Module {
 
  private:
   class Block;
+  mx::array forward_pass(const HostTensor& pixels, int layer) const;
 
   InternVitConfig config_;
   mx::array class_embedding_;     // [1, 1, D]

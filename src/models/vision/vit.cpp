@@ -141,16 +141,9 @@ mx::array Vit::embed(const HostTensor& pixels) const {
   return config_.has_class_row ? pre_layrnorm_(rows) : rows;
 }
 
-std::vector<mx::array> Vit::forward(const HostTensor& pixels,
-                                    const std::vector<int>& layers) const {
-  const int count = pixels.shape.empty() ? 0 : pixels.shape[0];
-  const std::vector<int> expected = {std::max(count, 1), config_.num_channels, config_.image_size,
-                                     config_.image_size};
-  if (pixels.shape != expected) {
-    fail(ErrorKind::kInvalidData, "[vision] expected pixels {} but got {}", expected, pixels.shape);
-  }
+std::vector<mx::array> Vit::pass(const HostTensor& pixels, const std::vector<int>& layers) const {
   std::vector<int> cu_seqlens;
-  for (int i = 0; i <= count; ++i) cu_seqlens.push_back(i * rows_per_picture());
+  for (int i = 0; i <= pixels.shape[0]; ++i) cu_seqlens.push_back(i * rows_per_picture());
   std::vector<mx::array> states = {embed(pixels)};
   const int deepest = *std::max_element(layers.begin(), layers.end());
   for (int i = 0; i < deepest; ++i) {
@@ -161,8 +154,28 @@ std::vector<mx::array> Vit::forward(const HostTensor& pixels,
   return wanted;
 }
 
+void Vit::check_pixels(const HostTensor& pixels) const {
+  const int count = pixels.shape.empty() ? 0 : pixels.shape[0];
+  const std::vector<int> expected = {std::max(count, 1), config_.num_channels, config_.image_size,
+                                     config_.image_size};
+  if (pixels.shape != expected) {
+    fail(ErrorKind::kInvalidData, "[vision] expected pixels {} but got {}", expected, pixels.shape);
+  }
+}
+
+std::vector<mx::array> Vit::forward(const HostTensor& pixels,
+                                    const std::vector<int>& layers) const {
+  check_pixels(pixels);
+  return in_passes(pixels, rows_per_picture(),
+                   [&](const HostTensor& some) { return pass(some, layers); });
+}
+
 mx::array Vit::encode(const HostTensor& pixels) const {
-  return post_layernorm_(forward(pixels, {config_.num_hidden_layers})[0]);
+  check_pixels(pixels);
+  return in_passes(pixels, rows_per_picture(), [&](const HostTensor& some) {
+    const auto last = pass(some, {config_.num_hidden_layers})[0];
+    return std::vector<mx::array>{post_layernorm_(last)};
+  })[0];
 }
 
 void Vit::visit(nn::Visitor& visitor) {

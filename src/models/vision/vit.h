@@ -55,7 +55,9 @@ class Vit : public nn::Module {
   void visit(nn::Visitor& visitor) override;
 
  private:
+  void check_pixels(const HostTensor& pixels) const;
   mx::array embed(const HostTensor& pixels) const;
+  std::vector<mx::array> pass(const HostTensor& pixels, const std::vector<int>& layers) const;
 
   VitConfig config_;
   mx::array class_embedding_;
