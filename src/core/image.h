@@ -11,6 +11,7 @@ namespace fovea {
 struct Size {
   int width = 0;   // pixels
   int height = 0;  // pixels
+  int64_t area() const { return int64_t{width} * height; }
   bool operator==(const Size&) const = default;
 };
 

@@ -90,6 +90,8 @@ inline constexpr int kProcessorPatchMax = 256;
 inline constexpr int kProcessorTemporalPatchMax = 16;
 inline constexpr int kProcessorMergeMax = 16;
 
+inline constexpr int64_t kPictureTokensMax = 1 << 20;  // of one picture
+
 // One rendering of a chat template.
 inline constexpr uint64_t kTemplateFuel = 5'000'000;         // instructions
 inline constexpr size_t kPromptBytesMax = size_t{16} << 20;  // the text that comes out

@@ -50,6 +50,7 @@ class BunnyImageProcessor : public ImageProcessor {
 
   ProcessedImage process(const Image& image, const std::string& name) const override {
     const Image used = square_.fit(pads_ ? padded(image, name) : image, name);
+    require_takeable({.pixels = used.size.area(), .tokens = tokens_}, name);
     ProcessedImage out;
     out.used = used.size;
     out.tokens = tokens_;

@@ -16,6 +16,7 @@ class SquareImageProcessor : public ImageProcessor {
     const Image used = square_.fit(image, name);
     ProcessedImage out;
     out.used = used.size;
+    require_takeable({.pixels = used.size.area(), .tokens = tokens_(used.size)}, name);
     out.tokens = tokens_(used.size);
     if (out.tokens < 1) {
       fail(ErrorKind::kInvalidData, "[picture] expected at least one patch in '{}' but got {}x{}",

@@ -77,15 +77,18 @@ class Gemma3ImageProcessor : public ImageProcessor {
     }
   }
 
-  ProcessedImage process(const Image& image, const std::string&) const override {
+  ProcessedImage process(const Image& image, const std::string& name) const override {
     const auto pieces = scan_.pieces(image.size);
+    const auto count = static_cast<int64_t>(pieces.size()) + 1;
+    const int64_t tokens = count * tokens_;
+    const int64_t pixels = resize_ ? count * size_.area() : 2 * image.size.area();
+    require_takeable({pixels, tokens, tokens * int64_t{kImage.size()}}, name);
     ProcessedImage out;
     add(image, out);
     for (const auto& [corner, size] : pieces)
       add(window(image, corner.width, corner.height, size), out);
-    const int squares = static_cast<int>(pieces.size()) + 1;
-    out.tokens = squares * tokens_;
-    out.pixels.shape = {squares, 3, out.used.height, out.used.width};
+    out.tokens = static_cast<int>(tokens);
+    out.pixels.shape = {static_cast<int>(count), 3, out.used.height, out.used.width};
     out.markup = markup(static_cast<int>(pieces.size()));
     return out;
   }

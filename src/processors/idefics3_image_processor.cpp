@@ -134,13 +134,13 @@ class Idefics3ImageProcessor : public ImageProcessor {
     } else {
       width = up(static_cast<int64_t>(static_cast<double>(height) * aspect));
     }
-    const int64_t text = width / tile_ * (height / tile_) * tokens_ * int64_t{kImage.size()};
-    if (width * height > kPicturePixelsMax || text > int64_t{kPromptBytesMax}) {
-      fail(ErrorKind::kTooLarge,
-           "[picture] expected at most {} pixels and {} bytes of placeholders for '{}' but got "
-           "{}x{} in tiles of {}",
-           kPicturePixelsMax, kPromptBytesMax, name, width, height, tile_);
-    }
+    const int64_t tiles = width / tile_ * (height / tile_) + 1;
+    // A row's and a column's number have few digits.
+    constexpr int64_t kAroundTile = kAround.size() + sizeof "<row_00000_col_00000>";
+    require_takeable({.pixels = tiles * tile_ * tile_,
+                      .tokens = tiles * tokens_,
+                      .markup_bytes = tiles * (tokens_ * int64_t{kImage.size()} + kAroundTile)},
+                     name);
     return {static_cast<int>(width), static_cast<int>(height)};
   }
 

@@ -1,15 +1,17 @@
 // From a decoded picture to what a vision tower takes. One implementation per Hugging Face
-// image_processor_type, chosen from preprocessor_config.json by load_image_processor. Immutable;
+// image_processor_type, chosen from the checkpoint's settings by load_image_processor. Immutable;
 // any thread may call.
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "core/checkpoint.h"
 #include "core/host_tensor.h"
 #include "core/image.h"
+#include "core/limits.h"
 
 namespace fovea::processors {
 
@@ -25,6 +27,18 @@ struct ProcessedImage {
   Size used;                                // pixels after resizing
 };
 
+// What a picture, or all frames of a video, will be, as its processor tells before it makes any of
+// it.
+struct PictureNeeds {
+  int64_t pixels = 0;  // of all its squares or patches, each as often as it is held
+  int64_t tokens = 0;
+  int64_t markup_bytes = 0;
+  int64_t pixels_max = kPicturePixelsMax;
+};
+
+// Throws Error(kTooLarge) with the picture's or the video's name beyond core/limits.h.
+void require_takeable(const PictureNeeds& needs, const std::string& name);
+
 class ImageProcessor {
  public:
   virtual ~ImageProcessor() = default;
@@ -38,8 +52,9 @@ class ImageProcessor {
   }
 };
 
-// Throws Error(kNotFound) for a checkpoint without preprocessor_config.json, Error(kUnsupported)
-// for an unknown image_processor_type, Error(kInvalidData) for values that make no sense.
+// The settings are `image_processor` of processor_config.json, else preprocessor_config.json.
+// Throws Error(kNotFound) for a checkpoint without either, Error(kUnsupported) for an unknown
+// image_processor_type, Error(kInvalidData) for values that make no sense.
 std::unique_ptr<ImageProcessor> load_image_processor(const Checkpoint& checkpoint);
 
 }  // namespace fovea::processors

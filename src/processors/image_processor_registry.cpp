@@ -23,6 +23,8 @@ constexpr std::array kImageProcessors = {
     Row{"Phi3VImageProcessor", make_phi3_v_image_processor},
     Row{"PixtralImageProcessor", make_pixtral_image_processor},
     Row{"Qwen2VLImageProcessor", make_qwen2_vl_image_processor},
+    Row{"Qwen2_5_VLImageProcessor", make_qwen2_vl_image_processor},
+    Row{"Qwen3VLImageProcessor", make_qwen2_vl_image_processor},  // mlx-vlm writes it
     Row{"SiglipImageProcessor", make_siglip_image_processor},
     Row{"SmolVLMImageProcessor", make_idefics3_image_processor},
 };
@@ -61,8 +63,10 @@ std::string type_of(const Json& config) {
 }  // namespace
 
 std::unique_ptr<ImageProcessor> load_image_processor(const Checkpoint& checkpoint) {
-  Json config = checkpoint.read_json("preprocessor_config.json");
-  if (config.is_null()) config = checkpoint.read_json("processor_config.json")["image_processor"];
+  // Newer checkpoints have the settings in processor_config.json, and an older file may stay
+  // beside.
+  Json config = checkpoint.read_json("processor_config.json")["image_processor"];
+  if (config.is_null()) config = checkpoint.read_json("preprocessor_config.json");
   const auto own = own_processor(checkpoint);
   if (config.is_null() && !own.empty()) config = Json::parse("{}", "preprocessor_config.json");
   if (config.is_null()) {

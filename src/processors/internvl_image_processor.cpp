@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -20,6 +21,7 @@ namespace {
 constexpr std::array<float, 3> kImagenetMean = {0.485f, 0.456f, 0.406f};
 constexpr std::array<float, 3> kImagenetStd = {0.229f, 0.224f, 0.225f};
 constexpr int kTilesMax = 256;
+constexpr std::string_view kContext = "<IMG_CONTEXT>";
 
 struct Grid {
   int columns = 1;
@@ -62,8 +64,15 @@ class InternVlImageProcessor : public ImageProcessor {
     }
   }
 
-  ProcessedImage process(const Image& image, const std::string&) const override {
+  ProcessedImage process(const Image& image, const std::string& name) const override {
     const Grid grid = cuts_ ? nearest(image.size) : Grid{};
+    const bool view = views_ && grid.tiles() > 1;
+    const int count = grid.tiles() + (view ? 1 : 0);
+    const int64_t tokens = int64_t{count} * tokens_;
+    require_takeable({.pixels = int64_t{count} * tile_ * tile_,
+                      .tokens = tokens,
+                      .markup_bytes = tokens * int64_t{kContext.size()}},
+                     name);
     const Size canvas = {grid.columns * tile_, grid.rows * tile_};
     const Image stretched = resize(image, canvas, filter_);
     ProcessedImage out;
@@ -74,16 +83,14 @@ class InternVlImageProcessor : public ImageProcessor {
         append_planes(stretched, x, y, {tile_, tile_}, scale_, out.pixels.data);
       }
     }
-    const bool view = views_ && grid.tiles() > 1;
     if (view) {
       const Size square = {tile_, tile_};
       append_planes(resize(image, square, filter_), 0, 0, square, scale_, out.pixels.data);
     }
-    const int count = grid.tiles() + (view ? 1 : 0);
     out.pixels.shape = {count, 3, tile_, tile_};
-    out.tokens = count * tokens_;
+    out.tokens = static_cast<int>(tokens);
     out.markup = "<img>";
-    for (int i = 0; i < out.tokens; ++i) out.markup += "<IMG_CONTEXT>";
+    for (int i = 0; i < out.tokens; ++i) out.markup += kContext;
     out.markup += "</img>";
     return out;
   }

@@ -107,6 +107,11 @@ class LlavaNextImageProcessor : public ImageProcessor {
 
   ProcessedImage process(const Image& image, const std::string& name) const override {
     const Size canvas = best_canvas(image.size, canvases_);
+    const int64_t patch = tokens_.patch_size();
+    require_takeable(
+        {.pixels = canvas.area() + square_.size().area(),
+         .tokens = tokens_(square_.size()) + canvas.height / patch * (canvas.width / patch + 1)},
+        name);
     const Size fitted = size_on(canvas, image.size);
     const Image padded =
         window(resize(image, fitted, square_.filter()), -((canvas.width - fitted.width) / 2),

@@ -91,9 +91,10 @@ class MllamaImageProcessor : public ImageProcessor {
     }
   }
 
-  ProcessedImage process(const Image& image, const std::string&) const override {
+  ProcessedImage process(const Image& image, const std::string& name) const override {
     const Size tiles = best_canvas(image.size, tiles_max_, tile_);
     const Size canvas = {tiles.width * tile_, tiles.height * tile_};
+    require_takeable({.pixels = canvas.area(), .tokens = 1}, name);
     ProcessedImage out;
     out.used = size_on(canvas, image.size, tile_);
     out.tiles = {tiles.height, tiles.width};

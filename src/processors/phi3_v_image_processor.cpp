@@ -92,18 +92,26 @@ class Phi3VImageProcessor : public ImageProcessor {
 
   ProcessedImage process(const Image& image, const std::string& name) const override {
     const bool portrait = image.size.width < image.size.height;
-    const Image lying = enlarged(portrait ? transposed(image) : image);
-    if (lying.size.height < 1) {
+    const Size size =
+        enlarged_size(portrait ? Size{image.size.height, image.size.width} : image.size);
+    if (size.height < 1) {
       fail(ErrorKind::kInvalidData,
            "[picture] expected a picture less narrow than '{}' but got {}x{}", name,
            image.size.width, image.size.height);
     }
-    const Image canvas = portrait ? transposed(lying) : lying;
+    const Size lying = {size.width, (size.height + tile_ - 1) / tile_ * tile_};
+    const Size whole = portrait ? Size{lying.height, lying.width} : lying;
     ProcessedImage out;
-    out.used = canvas.size;
-    out.tiles = {canvas.size.height / tile_, canvas.size.width / tile_};
+    out.used = whole;
+    out.tiles = {whole.height / tile_, whole.width / tile_};
     const auto [rows, columns] = out.tiles;
-    out.tokens = (rows * columns + 1) * side_ * side_ + 1 + (rows + 1) * side_;
+    const int64_t tokens = int64_t{rows * columns + 1} * side_ * side_ + 1 + (rows + 1) * side_;
+    require_takeable(
+        {.pixels = whole.area() + Size{tile_, tile_}.area(), .tokens = tokens, .markup_bytes = 0},
+        name);
+    out.tokens = static_cast<int>(tokens);
+    const Image canvas = portrait ? transposed(on_canvas(transposed(image), size, lying))
+                                  : on_canvas(image, size, lying);
     out.pixels.shape = {1 + rows * columns, 3, tile_, tile_};
     append_view(canvas, out.pixels.data);
     for (int y = 0; y < canvas.size.height; y += tile_) {
@@ -115,17 +123,19 @@ class Phi3VImageProcessor : public ImageProcessor {
   }
 
  private:
-  // As many tiles wide as fit beside the rows that this takes; white above and below. Empty for a
-  // picture that would have no height.
-  Image enlarged(const Image& image) const {
-    const double ratio = image.size.width / static_cast<double>(image.size.height);
+  // As many tiles wide as fit beside the rows that this takes. A very narrow picture would have no
+  // height.
+  Size enlarged_size(Size picture) const {
+    const double ratio = picture.width / static_cast<double>(picture.height);
     int columns = 1;
     while ((columns + 1) * std::ceil((columns + 1) / ratio) <= crops_) ++columns;
-    const Size size = {columns * tile_, static_cast<int>(columns * tile_ / ratio)};
-    if (size.height < 1) return {};
-    const int height = (size.height + tile_ - 1) / tile_ * tile_;
-    return window(resize(image, size, Filter::kBilinear), 0, -((height - size.height) / 2),
-                  {size.width, height}, {255, 255, 255});
+    return {columns * tile_, static_cast<int>(columns * tile_ / ratio)};
+  }
+
+  // White above and below.
+  static Image on_canvas(const Image& image, Size size, Size canvas) {
+    return window(resize(image, size, Filter::kBilinear), 0, -((canvas.height - size.height) / 2),
+                  canvas, {255, 255, 255});
   }
 
   void append_view(const Image& canvas, std::vector<float>& to) const {

@@ -322,7 +322,68 @@ TEST(ImageProcessor, RefusesTooManyTiles) {
       folder));
   EXPECT_NO_THROW(processor->process(formula_picture(40, 30), "p"));
   EXPECT_ERROR(processor->process(formula_picture(1200, 400), "wide.png"), ErrorKind::kTooLarge,
-               "for 'wide.png' but got 1200x400 in tiles of 1");
+               "bytes of placeholders for 'wide.png' but got 480001,");
+}
+
+// Sizes of single keys are within bounds that together are not.
+TEST(ImageProcessor, RefusesWhatWouldNotFitInMemory) {
+  const testing::TemporaryFolder folder;
+  Checkpoint checkpoint{"here", folder.path(), Json::parse("{}", "config.json"), {}};
+  const auto refused = [&](const char* settings, int width, int height, const char* got) {
+    folder.write("preprocessor_config.json", settings);
+    EXPECT_ERROR(
+        load_image_processor(checkpoint)->process(formula_picture(width, height), "big.png"),
+        ErrorKind::kTooLarge, got);
+  };
+  refused(R"({"image_processor_type": "Gemma3ImageProcessor", "do_pan_and_scan": true,
+              "size": {"height": 4096, "width": 4096}, "pan_and_scan_max_num_crops": 64,
+              "pan_and_scan_min_crop_size": 1})",
+          64, 1, "'big.png' but got 1090519040, 16640 and");
+  refused(R"({"image_processor_type": "Qwen2VLImageProcessor", "temporal_patch_size": 16,
+              "min_pixels": 16777216, "max_pixels": 16777216})",
+          64, 64, "'big.png' but got 271063296,");
+  checkpoint.config = Json::parse(R"({"vision_config": {"image_size": 4088}})", "config.json");
+  refused(R"({"image_processor_type": "Phi3VImageProcessor", "num_crops": 64})", 64, 64,
+          "'big.png' but got 1086263360,");
+  checkpoint.config = Json::parse(R"({"model_type": "internvl_chat", "max_dynamic_patch": 256,
+      "min_dynamic_patch": 256, "vision_config": {"image_size": 4096, "patch_size": 1}})",
+                                  "config.json");
+  refused("{}", 64, 64, "'big.png' but got 4311744512, 1077936128 and");
+  checkpoint.config = Json::parse("{}", "config.json");
+  folder.write("processor_config.json",
+               fmt::format(R"({{"image_token": "{}"}})", std::string(20'000, 'x')));
+  refused(R"({"image_processor_type": "PixtralImageProcessor"})", 1024, 1024,
+          "'big.png' but got 1048576, 4160 and 81920713");
+}
+
+// transformers 5 writes the settings into processor_config.json; what an older version left beside
+// it is out of date.
+TEST(ImageProcessor, PrefersTheNewerFile) {
+  const testing::TemporaryFolder folder;
+  const Checkpoint checkpoint{"here", folder.path(), Json::parse("{}", "config.json"), {}};
+  folder.write("preprocessor_config.json",
+               R"({"image_processor_type": "SiglipImageProcessor", "size": 28})");
+  const auto side = [&] {
+    return load_image_processor(checkpoint)->process(formula_picture(9, 9), "p").used.width;
+  };
+  EXPECT_EQ(side(), 28);
+  folder.write("processor_config.json", R"({"processor_class": "LlavaProcessor"})");
+  EXPECT_EQ(side(), 28);
+  folder.write("processor_config.json", R"({"image_processor":
+      {"image_processor_type": "SiglipImageProcessor", "size": 42}})");
+  EXPECT_EQ(side(), 42);
+}
+
+// The name that Qwen2.5-VL's first releases gave to Qwen2-VL's.
+TEST(ImageProcessor, KnowsQwen25VlsName) {
+  const testing::TemporaryFolder folder;
+  EXPECT_EQ(
+      load_image_processor(
+          checkpoint_with(
+              Json::parse(R"({"image_processor_type": "Qwen2_5_VLImageProcessor"})", "t"), folder))
+          ->process(formula_picture(56, 56), "p")
+          .tokens,
+      4);
 }
 
 // Families that bring their own processor: the settings stand in config.json.

@@ -54,18 +54,25 @@ class PixtralImageProcessor : public ImageProcessor {
   }
 
   ProcessedImage process(const Image& image, const std::string& name) const override {
-    const Image used = resize_ ? resize(image, target_size(image.size, name), filter_) : image;
+    const Size size = resize_ ? target_size(image.size, name) : image.size;
     const int unit = patch_ * merge_;
-    if (used.size.width % unit != 0 || used.size.height % unit != 0) {
+    if (size.width % unit != 0 || size.height % unit != 0) {
       fail(ErrorKind::kInvalidData,
            "[picture] expected sides in multiples of {} in '{}' but got {}x{}", unit, name,
            image.size.width, image.size.height);
     }
+    const int rows = size.height / unit;
+    const int columns = size.width / unit;
+    require_takeable({.pixels = size.area(),
+                      .tokens = int64_t{rows} * (columns + 1),
+                      .markup_bytes = int64_t{rows} * (columns * text_bytes(image_token_) +
+                                                       text_bytes(row_end_)) +
+                                      text_bytes(picture_end_)},
+                     name);
+    const Image used = resize_ ? resize(image, size, filter_) : image;
     ProcessedImage out;
-    out.used = used.size;
-    out.grid_thw = {1, used.size.height / patch_, used.size.width / patch_};
-    const int rows = used.size.height / unit;
-    const int columns = used.size.width / unit;
+    out.used = size;
+    out.grid_thw = {1, size.height / patch_, size.width / patch_};
     out.tokens = rows * columns;
     for (int row = 0; row < rows; ++row) {
       for (int column = 0; column < columns; ++column) out.markup += image_token_;
@@ -76,6 +83,11 @@ class PixtralImageProcessor : public ImageProcessor {
   }
 
  private:
+  // No more than says that it is too long.
+  static int64_t text_bytes(const std::string& text) {
+    return static_cast<int64_t>(std::min(text.size(), kPromptBytesMax + 1));
+  }
+
   Size target_size(Size size, const std::string& name) const {
     const double ratio = std::max(size.height / static_cast<double>(most_.height),
                                   size.width / static_cast<double>(most_.width));

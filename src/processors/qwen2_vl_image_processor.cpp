@@ -19,6 +19,10 @@ class Qwen2VlImageProcessor : public ImageProcessor {
     ProcessedImage out;
     const Size target = patches_.target_size(image.size, patches_.budget(), 1, 1, name);
     const Image used = patches_.resized(image, target, name);
+    const int64_t factor = patches_.factor();
+    require_takeable({.pixels = static_cast<int64_t>(patches_.group_values(used.size) / 3),
+                      .tokens = used.size.area() / (factor * factor)},
+                     name);
     out.used = used.size;
     const int rows = used.size.height / patches_.patch();
     const int columns = used.size.width / patches_.patch();

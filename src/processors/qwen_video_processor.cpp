@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "processors/image_processor.h"
 #include "processors/qwen_patches.h"
 #include "processors/video_processor.h"
 
@@ -50,6 +51,11 @@ class QwenVideoProcessor : public VideoProcessor {
         patches_.target_size(at_least(video.info().size, patches_.factor()),
                              budget(wanted, groups * temporal), frames, groups * temporal, name);
     const size_t values = patches_.group_values(target);
+    const int64_t pixels = groups * static_cast<int64_t>(values / 3);
+    const int64_t factor = patches_.factor();
+    const int64_t tokens = pixels / (temporal * factor * factor);
+    const int64_t marks = timestamps_ ? tokens * int64_t{kPad.size()} : 0;
+    require_takeable({pixels, tokens, marks, kVideoPixelsMax}, name);
     out.pixels.data.resize(values * static_cast<size_t>(groups));
     video.read(out.choice.frames, [&](size_t place, const Image& frame) {
       const auto at = static_cast<int>(place);
