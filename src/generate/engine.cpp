@@ -59,6 +59,7 @@ class Engine::Impl {
                 options_.kv_bits, options_.kv_group_size, options_.quantized_kv_start}) {
     for (const int32_t id : model_->info().eos_token_ids) stop_ids_.insert(id);
     for (const int32_t id : tokenizer_->eos_token_ids()) stop_ids_.insert(id);
+    if (options_.turn_end_id) stop_ids_.insert(*options_.turn_end_id);
     thread_ = std::thread([this] { run(); });
   }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/limits.h"
@@ -24,8 +25,10 @@ struct EngineOptions {
   int kv_group_size = 64;
   int quantized_kv_start = kQuantizedKvStart.standard;
   int requests_max = kRequestsMax;  // waiting and running
-  Json generation_config;           // of the checkpoint, for sampling defaults; may be null
-  models::StageSink stage_sink;     // for --dump: called on the engine thread; may be empty
+  // That ends an answer beside what config.json and the tokenizer name.
+  std::optional<int32_t> turn_end_id;
+  Json generation_config;        // of the checkpoint, for sampling defaults; may be null
+  models::StageSink stage_sink;  // for --dump: called on the engine thread; may be empty
 };
 
 // Throws what submit() throws for the prompt and the parameters of a request, whatever else runs:

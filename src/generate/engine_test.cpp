@@ -164,6 +164,17 @@ TEST_F(EngineTest, EndsByLengthAndByEos) {
   EXPECT_EQ(stop.text, "JK");
 }
 
+TEST_F(EngineTest, EndsByTheFormatsToken) {
+  EngineOptions options;
+  options.turn_end_id = 5;
+  Engine engine = make(options);
+  Listener listener;
+  engine.submit(prompt_of({1, 2}), at_most(9), listener.sink());
+  listener.wait();
+  EXPECT_EQ(listener.text, "de");
+  EXPECT_EQ(listener.finished.reason, FinishReason::kStop);
+}
+
 TEST_F(EngineTest, StopStringsMaySpanTokens) {
   Engine engine = make();
   for (const auto& [stop, expected] : std::vector<std::pair<std::string, std::string>>{

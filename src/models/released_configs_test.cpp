@@ -81,6 +81,8 @@ TEST(ReleasedConfigs, Idefics3Of8B) {
   EXPECT_EQ(text.num_hidden_layers, 32);
   EXPECT_EQ(text.attention.num_attention_heads, 32);
   EXPECT_EQ(text.attention.head_dim, 128);
+  // None of these ends its turns: <end_of_utterance> does, token 128258, which the family's format
+  // names.
   EXPECT_EQ(build_model(checkpoint)->info().eos_token_ids,
             std::vector<int32_t>({128001, 128008, 128009}));
 }

@@ -40,6 +40,8 @@ struct Format {
   std::unique_ptr<VideoProcessor> (*make_video_processor)(const Checkpoint&) = nullptr;
   // Of a family that is told of a video's frames in words.
   std::unique_ptr<FrameStory> (*make_frame_story)(const Checkpoint&) = nullptr;
+  // What ends the model's turn where the template says so and no config.json need.
+  std::string_view turn_end = {};
 };
 
 // Content is a list of entries where it is not marked, and a string for every other type.
@@ -53,13 +55,18 @@ constexpr std::array kFormats = {
            .in_pieces = true,
            .starts_once = true},
     Format{"gemma3", "image_token_index", "<image_soft_token>", false, "<start_of_image>"},
-    Format{"idefics3", "image_token_id", "<image>", true},
+    Format{.model_type = "idefics3",
+           .image_token_key = "image_token_id",
+           .image_token = "<image>",
+           .images_first = true,
+           .turn_end = "<end_of_utterance>"},
     Format{.model_type = "internvl_chat",
            .image_token_key = "",
            .image_token = "<IMG_CONTEXT>",
            .images_first = true,
            .placeholder = "<image>",
-           .marked = true},
+           .marked = true,
+           .turn_end = "<|im_end|>"},
     Format{"llava", "image_token_index", "<image>"},
     Format{.model_type = "llava-qwen2",
            .image_token_key = "",
@@ -68,7 +75,8 @@ constexpr std::array kFormats = {
            .placeholder = "<image>",
            .marked = true,
            .in_pieces = true,
-           .starts_once = true},
+           .starts_once = true,
+           .turn_end = "<|im_end|>"},
     Format{"llava_next", "image_token_index", "<image>"},
     Format{.model_type = "mistral3",
            .image_token_key = "image_token_index",
@@ -127,7 +135,8 @@ constexpr std::array kFormats = {
            .image_token_key = "image_token_id",
            .image_token = "<image>",
            .images_first = true,
-           .make_frame_story = make_smolvlm_frame_story},
+           .make_frame_story = make_smolvlm_frame_story,
+           .turn_end = "<end_of_utterance>"},
 };
 
 const Format* find_format(const std::string& model_type) {
@@ -161,6 +170,7 @@ Processor::Processor(const Checkpoint& checkpoint)
   in_pieces_ = format->in_pieces;
   starts_once_ = format->starts_once;
   strings_but_user_ = format->strings_but_user;
+  if (!format->turn_end.empty()) turn_end_id_ = tokenizer_->token_to_id(format->turn_end);
   image_processor_ = load_image_processor(checkpoint);
   const Json id = checkpoint.config[format->image_token_key];
   if (!id.is_null()) image_token_id_ = id.as_int32();

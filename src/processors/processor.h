@@ -38,6 +38,9 @@ class Processor {
   const ChatTemplate& chat_template() const { return template_; }
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
 
+  // The token that ends a turn in the family's format where config.json need not name it.
+  std::optional<int32_t> turn_end_id() const { return turn_end_id_; }
+
   // The template's context for a request: messages in the family's form, tools, further variables.
   Json template_context(const ChatRequest& request) const;
 
@@ -78,6 +81,7 @@ class Processor {
   std::unique_ptr<FrameStory> frame_story_;          // with this around them, or null
   std::string video_token_;
   int32_t video_token_id_ = -1;
+  std::optional<int32_t> turn_end_id_;
 };
 
 }  // namespace fovea::processors

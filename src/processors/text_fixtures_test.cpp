@@ -273,6 +273,15 @@ TEST(Processor, GivesOthersThanUsersAStringWhereTheFamilySaysSo) {
   }
 }
 
+TEST(Processor, KnowsWhatEndsATurn) {
+  for (const char* name : {"hf-f32", "smolvlm-mlx-4bit"}) {
+    const Processor processor(open_checkpoint(
+        fixture_path(fmt::format("parity/idefics3/checkpoints/{}", name)).string()));
+    ASSERT_TRUE(processor.turn_end_id());
+    EXPECT_EQ(processor.tokenizer()->id_to_token(*processor.turn_end_id()), "<end_of_utterance>");
+  }
+}
+
 TEST(Processor, NumbersPicturesInTheOrderOfTheirMarkers) {
   const Processor processor(
       open_checkpoint(fixture_path("parity/phi3_v/checkpoints/hf-bf16").string()));
