@@ -23,7 +23,7 @@ JsonObject format_object(const QuantFormat& format) {
 }
 
 // The members of `config` but those of the old weights, sorted as mlx-community has them.
-JsonObject kept_members(const Json& config, const WeightOptions& options) {
+JsonObject kept_members(const Json& config, const WeightOptions& options, bool has_head) {
   const bool keeps_quantization = !options.recipe && !options.dequantize;
   auto keys = config.keys();
   std::sort(keys.begin(), keys.end());
@@ -32,6 +32,10 @@ JsonObject kept_members(const Json& config, const WeightOptions& options) {
     if (key == "_name_or_path") continue;
     if (key.starts_with("quantization") && !keeps_quantization) continue;
     kept.set(key, config[key]);
+  }
+  // Readers that go by the config alone would throw the head away.
+  if (has_head && config.get_bool("tie_word_embeddings", false)) {
+    kept.set("tie_word_embeddings", false);
   }
   if (!options.dtype) return kept;
   for (const auto& [name, dtype] : dtypes()) {
@@ -59,9 +63,13 @@ std::optional<mx::Dtype> config_dtype(const Json& config) {
 mx::Dtype dtype_named(const std::string& name) { return dtypes().at(name); }
 
 Json converted_config(const Json& config, const WeightOptions& options, const Plan& plan) {
-  JsonObject made = kept_members(config, options);
+  const bool has_head =
+      std::any_of(plan.weights.begin(), plan.weights.end(), [](const PlannedWeight& weight) {
+        return weight.path.ends_with("lm_head") || weight.path.ends_with("lm_head.weight");
+      });
+  JsonObject made = kept_members(config, options, has_head);
   const Json text = config["text_config"];
-  if (text.is_object()) made.set("text_config", kept_members(text, options));
+  if (text.is_object()) made.set("text_config", kept_members(text, options, has_head));
   if (options.recipe) {
     JsonObject quantization = format_object(options.recipe->format);
     for (const auto& [path, format] : plan.overrides) {

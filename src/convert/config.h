@@ -16,7 +16,7 @@ std::optional<mx::Dtype> config_dtype(const Json& config);
 mx::Dtype dtype_named(const std::string& name);
 
 // `config` with the type and the quantisation that `plan` leaves, the latter under both names that
-// mlx-community's readers look for.
+// mlx-community's readers look for; not tied where `plan` has a head.
 Json converted_config(const Json& config, const WeightOptions& options, const Plan& plan);
 
 }  // namespace fovea::convert

@@ -271,6 +271,14 @@ TEST_F(Convert, ConfigKeepsItsMembersAndSaysTheType) {
   options.dtype = mx::float16;
   EXPECT_EQ(converted_config(config, options, {}).dump(),
             R"({"text_config":{"a":1,"dtype":"float16"},"torch_dtype":"float16","z":[1,2.5]})");
+  Plan plan;
+  plan.weights.emplace_back().path = "language_model.lm_head";
+  EXPECT_EQ(converted_config(Json::parse(R"({"tie_word_embeddings": true,
+                                             "text_config": {"tie_word_embeddings": true}})",
+                                         "config.json"),
+                             options, plan)
+                .dump(),
+            R"({"text_config":{"tie_word_embeddings":false},"tie_word_embeddings":false})");
   EXPECT_EQ(config_dtype(config), mx::float32);
   EXPECT_EQ(config_dtype(Json::parse(R"({"text_config": {"dtype": "bfloat16"}})", "x")),
             mx::bfloat16);

@@ -1,10 +1,19 @@
 #include "models/config.h"
 
+#include <array>
 #include <set>
 
 #include "base/error.h"
 
 namespace fovea::models {
+namespace {
+
+// Where config.json speaks of the decoder, itself included; null where it has no such part.
+std::array<Json, 3> text_configs(const Json& config) {
+  return {config, config["text_config"], config["llm_config"]};
+}
+
+}  // namespace
 
 int optional_size(const Json& config, const std::string& key, int fallback, int most) {
   const int size = config.get_int(key, fallback);
@@ -36,8 +45,8 @@ void require_multiple(const Json& config, const std::string& whole_key, int whol
 
 std::optional<bool> tie_word_embeddings(const Json& config) {
   std::optional<bool> tied;
-  for (const Json& said :
-       {config["tie_word_embeddings"], config["text_config"]["tie_word_embeddings"]}) {
+  for (const Json& part : text_configs(config)) {
+    const Json said = part["tie_word_embeddings"];
     if (!said.is_null()) tied = tied.value_or(false) || said.as_bool();
   }
   return tied;
@@ -45,16 +54,16 @@ std::optional<bool> tie_word_embeddings(const Json& config) {
 
 std::vector<int32_t> eos_token_ids(const Checkpoint& checkpoint) {
   std::set<int32_t> ids;
-  for (const Json& source : {checkpoint.generation_config, checkpoint.config,
-                             checkpoint.config["text_config"], checkpoint.config["llm_config"]}) {
-    const Json eos = source["eos_token_id"];
-    if (eos.is_null()) continue;
-    if (eos.is_array()) {
-      for (const int id : eos.as_int_list()) ids.insert(id);
-    } else {
+  const auto add = [&](const Json& eos) {
+    if (eos.is_null()) return;
+    if (!eos.is_array()) {
       ids.insert(eos.as_int32());
+      return;
     }
-  }
+    for (const int id : eos.as_int_list()) ids.insert(id);
+  };
+  add(checkpoint.generation_config["eos_token_id"]);
+  for (const Json& part : text_configs(checkpoint.config)) add(part["eos_token_id"]);
   return {ids.begin(), ids.end()};
 }
 

@@ -28,8 +28,8 @@ int product_size(const Json& config, const std::string& what, std::initializer_l
 void require_multiple(const Json& config, const std::string& whole_key, int whole,
                       const std::string& part_key, int part);
 
-// tie_word_embeddings of config.json or of its text_config; true where either says so, as in
-// Hugging Face, and nothing where both are silent.
+// tie_word_embeddings of config.json or of its text_config or llm_config; true where one says so,
+// as in Hugging Face, and nothing where all are silent.
 std::optional<bool> tie_word_embeddings(const Json& config);
 
 // eos_token_id of generation_config.json, config.json and its text_config or llm_config, united and

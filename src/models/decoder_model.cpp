@@ -49,10 +49,7 @@ mx::array DecoderModel::forward(const Batch& batch, nn::KvCache& cache,
 void DecoderModel::prepare_weights(nn::Weights& weights) {
   const auto names = weight_names();
   weights.rename(drop_unused(names.module_path));
-  const std::string head = names.decoder + "lm_head.";
-  if (decoder_.settle_head(weights.contains(head + "weight"))) {
-    weights.rename([&](const std::string& path) { return path.starts_with(head) ? "" : path; });
-  }
+  settle_head(weights, names.decoder);
   if (names.patch_channels > 0) {
     weights.flatten_convolution(names.patch_embedding + ".weight", names.patch_channels);
   }
@@ -66,6 +63,19 @@ std::vector<InputGroup> DecoderModel::input_groups() const {
     for (auto& product : group.products) product = decoder + product;
   }
   return groups;
+}
+
+// Torch files hold tied embeddings twice; the copy goes.
+void DecoderModel::settle_head(nn::Weights& weights, const std::string& decoder) {
+  const auto& config = decoder_.config();
+  const std::string head = decoder + "lm_head.";
+  const std::string table =
+      decoder + (config.body.empty() ? "" : config.body + ".") + "embed_tokens.";
+  if (config.tie_word_embeddings.value_or(false) && weights.equal(head, table)) {
+    weights.rename([&](const std::string& path) { return path.starts_with(head) ? "" : path; });
+    weights.release_pages();  // of what was compared
+  }
+  decoder_.settle_head(weights.contains(head + "weight"));
 }
 
 bool DecoderModel::is_media_weight(const std::string& name) const {

@@ -38,6 +38,9 @@ class DecoderModel : public Model {
 
   text::Decoder decoder_;
   ModelInfo info_;
+
+ private:
+  void settle_head(nn::Weights& weights, const std::string& decoder);
 };
 
 }  // namespace fovea::models

@@ -101,9 +101,7 @@ class Gemma3 : public VitModel {
 }  // namespace
 
 text::DecoderConfig gemma3_decoder_config(const Checkpoint& checkpoint) {
-  auto config = text::read_decoder_config(checkpoint.config["text_config"], kDecoder);
-  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
-  return config;
+  return text::read_decoder_config(checkpoint.config, checkpoint.config["text_config"], kDecoder);
 }
 
 std::unique_ptr<Model> make_gemma3(const Checkpoint& checkpoint) {

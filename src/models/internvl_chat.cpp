@@ -97,14 +97,9 @@ class InternVlChat : public DecoderModel {
 
 text::DecoderConfig internvl_chat_decoder_config(const Checkpoint& checkpoint) {
   const Json text = text_config(checkpoint.config);
-  auto config = text::read_decoder_config(
-      text, text::decoder_type(text.get_string("model_type", "qwen2"), "llm_config.model_type"));
-  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
-  const Json said = text["tie_word_embeddings"];
-  if (!said.is_null()) {
-    config.tie_word_embeddings = config.tie_word_embeddings.value_or(false) || said.as_bool();
-  }
-  return config;
+  return text::read_decoder_config(
+      checkpoint.config, text,
+      text::decoder_type(text.get_string("model_type", "qwen2"), "llm_config.model_type"));
 }
 
 std::unique_ptr<Model> make_internvl_chat(const Checkpoint& checkpoint) {

@@ -3,7 +3,6 @@
 // modeling_llava_qwen2 of the checkpoints, mlx_vlm/models/llava_bunny.
 #include "base/error.h"
 #include "mlx/ops.h"
-#include "models/config.h"
 #include "models/decoder_model.h"
 #include "models/families.h"
 #include "models/vision/vit.h"
@@ -25,10 +24,7 @@ std::string module_path(const std::string& name) {
 }
 
 text::DecoderConfig decoder_config(const Checkpoint& checkpoint, const char* type) {
-  auto config =
-      text::read_decoder_config(checkpoint.config, text::decoder_type(type, "model_type"));
-  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
-  return config;
+  return text::read_decoder_config(checkpoint.config, text::decoder_type(type, "model_type"));
 }
 
 class LlavaBunny : public DecoderModel {

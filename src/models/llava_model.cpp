@@ -52,10 +52,9 @@ std::vector<int> feature_layers(const Json& config, int num_hidden_layers, int s
 
 text::DecoderConfig llava_decoder_config(const Checkpoint& checkpoint) {
   const Json text = checkpoint.config["text_config"];
-  auto config = text::read_decoder_config(
-      text, text::decoder_type(text.get_string("model_type", "llama"), "text_config.model_type"));
-  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
-  return config;
+  return text::read_decoder_config(
+      checkpoint.config, text,
+      text::decoder_type(text.get_string("model_type", "llama"), "text_config.model_type"));
 }
 
 LlavaModel::LlavaModel(const Checkpoint& checkpoint)

@@ -6,6 +6,7 @@
 #include "mlx/io.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
+#include "models/config.h"
 #include "models/model.h"
 #include "models/names.h"
 #include "nn/safetensors.h"
@@ -58,6 +59,72 @@ TEST(Load, LooksForAHeadWhereTheConfigDoesNotSay) {
   EXPECT_NE(load_model(tied), nullptr);
   tied.config = with(tied.config, "tie_word_embeddings", "false");
   EXPECT_ERROR(load_model(tied), ErrorKind::kInvalidData, "'language_model.lm_head.weight'");
+}
+
+// A checkpoint of one file with the tensors of `file` and more, each a copy of one of them with its
+// first byte changed or not.
+struct Copy {
+  std::string name;
+  std::string of;
+  bool changed;
+};
+std::string with_copies(const std::string& file, const std::vector<Copy>& copies) {
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof length);
+  const Json header = Json::parse(file.substr(sizeof length, length), "header");
+  const std::string data = file.substr(sizeof length + length);
+  JsonObject all;
+  for (const auto& name : header.keys()) all.set(name, header[name]);
+  std::string more = data;
+  for (const auto& [name, of, changed] : copies) {
+    const Json entry = header[of];
+    const auto from = static_cast<size_t>(entry["data_offsets"].at(0).as_int());
+    const auto to = static_cast<size_t>(entry["data_offsets"].at(1).as_int());
+    std::string bytes = data.substr(from, to - from);
+    if (changed) bytes[0] = static_cast<char>(bytes[0] ^ 1);
+    JsonArray offsets;
+    offsets.push(static_cast<int64_t>(more.size()))
+        .push(static_cast<int64_t>(more.size() + bytes.size()));
+    JsonObject copy;
+    copy.set("dtype", entry["dtype"]).set("shape", entry["shape"]).set("data_offsets", offsets);
+    all.set(name, copy);
+    more += bytes;
+  }
+  std::string text = all.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const uint64_t size = text.size();
+  return std::string(reinterpret_cast<const char*>(&size), sizeof size) + text + more;
+}
+
+bool has_parameter(Model& model, const std::string& wanted) {
+  struct Finder : nn::PathVisitor {
+    std::string wanted;
+    bool found = false;
+    void parameter(const std::string& name, mx::array&) override {
+      found = found || full_name(name) == wanted;
+    }
+  } finder;
+  finder.wanted = wanted;
+  model.visit(finder);
+  return finder.found;
+}
+
+// As Hugging Face: transformers 5 says "tied" of checkpoints that carry a head of their own.
+TEST(Load, KeepsAHeadOfItsOwnWhereTheConfigSaysTied) {
+  const testing::TemporaryFolder folder;
+  auto checkpoint = siglip();
+  const std::string file = read_file(checkpoint.folder / "model.safetensors");
+  checkpoint.folder = folder.path();
+  EXPECT_EQ(tie_word_embeddings(checkpoint.config), true);
+  const std::string head = "language_model.lm_head.weight";
+  const std::string table = "language_model.model.embed_tokens.weight";
+  for (const bool changed : {true, false}) {
+    folder.write("model.safetensors", with_copies(file, {{head, table, changed}}));
+    const auto model = load_model(checkpoint);
+    EXPECT_EQ(has_parameter(*model, head), changed);
+  }
+  folder.write("model.safetensors", file);
+  EXPECT_FALSE(has_parameter(*load_model(checkpoint), head));
 }
 
 TEST(Load, AnAbsentVisionConfigMeansClipLarge) {

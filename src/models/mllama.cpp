@@ -132,7 +132,7 @@ class Mllama : public DecoderModel {
 
 text::DecoderConfig mllama_decoder_config(const Checkpoint& checkpoint) {
   const Json text = checkpoint.config.optional_object("text_config");
-  auto config = text::read_decoder_config(text, kDecoder);
+  auto config = text::read_decoder_config(checkpoint.config, text, kDecoder);
   config.tie_word_embeddings = false;  // the table has more rows than the head
   config.extra_tokens = kExtraTokens;
   config.across = read_cross_layers(text, config.num_hidden_layers);

@@ -3,7 +3,6 @@
 // modeling_paligemma, modeling_gemma, modeling_gemma2.
 //
 // Legend: P patches of a picture, E tower width, D hidden size.
-#include "models/config.h"
 #include "models/families.h"
 #include "models/vit_model.h"
 
@@ -97,9 +96,7 @@ class PaliGemma : public VitModel {
 
 text::DecoderConfig paligemma_decoder_config(const Checkpoint& checkpoint) {
   const Json text = checkpoint.config["text_config"];
-  auto config = text::read_decoder_config(text, decoder_of(text));
-  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
-  return config;
+  return text::read_decoder_config(checkpoint.config, text, decoder_of(text));
 }
 
 std::unique_ptr<Model> make_paligemma(const Checkpoint& checkpoint) {

@@ -155,9 +155,7 @@ class Phi3V : public DecoderModel {
 }  // namespace
 
 text::DecoderConfig phi3_v_decoder_config(const Checkpoint& checkpoint) {
-  auto config = text::read_decoder_config(checkpoint.config, kDecoder);
-  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
-  return config;
+  return text::read_decoder_config(checkpoint.config, kDecoder);
 }
 
 std::unique_ptr<Model> make_phi3_v(const Checkpoint& checkpoint) {

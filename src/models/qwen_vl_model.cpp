@@ -34,12 +34,11 @@ Json qwen_vl_text_config(const Json& config) {
 text::DecoderConfig qwen_vl_decoder_config(const Checkpoint& checkpoint,
                                            const text::DecoderType& type) {
   const Json text = qwen_vl_text_config(checkpoint.config);
-  auto config = text::read_decoder_config(text, type);
+  auto config = text::read_decoder_config(checkpoint.config, text, type);
   if (config.rope.axes() != 3) {
     fail(ErrorKind::kInvalidData,
          "[{}] expected a list at 'rope_scaling.mrope_section' but there is none", text.where());
   }
-  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
   return config;
 }
 

@@ -1,6 +1,5 @@
 // llama, qwen2 and mistral without a vision tower.
 #include "base/error.h"
-#include "models/config.h"
 #include "models/decoder_model.h"
 #include "models/families.h"
 
@@ -27,10 +26,8 @@ class TextOnly : public DecoderModel {
 }  // namespace
 
 text::DecoderConfig text_only_decoder_config(const Checkpoint& checkpoint) {
-  auto config = text::read_decoder_config(
-      checkpoint.config, text::decoder_type(checkpoint.model_type(), "model_type"));
-  config.tie_word_embeddings = tie_word_embeddings(checkpoint.config);
-  return config;
+  return text::read_decoder_config(checkpoint.config,
+                                   text::decoder_type(checkpoint.model_type(), "model_type"));
 }
 
 std::unique_ptr<Model> make_text_only(const Checkpoint& checkpoint) {

@@ -1,6 +1,7 @@
 #include "nn/weights.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "base/error.h"
@@ -145,6 +146,26 @@ void Weights::flatten_convolution(const std::string& name, int in_channels) {
                   : mx::contiguous(mx::moveaxis(stored, 1, static_cast<int>(stored.ndim()) - 1)));
   }
   transform(name, [&](const mx::array& w) { return flatten_conv_weight(w, in_channels); });
+}
+
+bool Weights::equal(const std::string& prefix, const std::string& other) const {
+  const auto below = [&](const std::string& start) {
+    std::map<std::string, mx::array> found;
+    for (auto it = tensors_.lower_bound(start);
+         it != tensors_.end() && it->first.starts_with(start); ++it) {
+      found.emplace(it->first.substr(start.size()), it->second.value);
+    }
+    return found;
+  };
+  auto ours = below(prefix);
+  auto theirs = below(other);
+  return std::equal(ours.begin(), ours.end(), theirs.begin(), theirs.end(), [](auto& a, auto& b) {
+    auto& [name, x] = a;
+    auto& [other_name, y] = b;
+    if (name != other_name || x.dtype() != y.dtype() || x.shape() != y.shape()) return false;
+    mx::eval(x, y);
+    return std::memcmp(x.template data<char>(), y.template data<char>(), x.nbytes()) == 0;
+  });
 }
 
 void Weights::release_pages() const {

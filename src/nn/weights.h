@@ -48,6 +48,10 @@ class Weights {
 
   bool contains(const std::string& name) const { return tensors_.contains(name); }
 
+  // Whether the tensors below both prefixes have the same names, types, shapes and bits. Reads them
+  // up to the first difference.
+  bool equal(const std::string& prefix, const std::string& other) const;
+
   // Moves the tensors into the module's parameters. A missing, misshapen or left-over tensor is
   // Error(kInvalidData) that names it.
   void load_into(Module& module);

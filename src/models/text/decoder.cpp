@@ -215,13 +215,14 @@ int DecoderConfig::cross_layers() const {
   return static_cast<int>(std::count(across.begin(), across.end(), true));
 }
 
-DecoderConfig read_decoder_config(const Json& config, const DecoderType& type) {
+DecoderConfig read_decoder_config(const Json& whole, const Json& config, const DecoderType& type) {
   const auto gelu = read_gate(config, type);
   const int hidden_size = optional_size(config, "hidden_size", type.hidden_size);
   const auto attention = read_attention_config(config, type, hidden_size);
   DecoderConfig c{.rope = nn::RotaryEmbedding(rope_of_kind(config, "full_attention"),
                                               attention.head_dim, type.rope_theta,
                                               type.mrope_interleaved)};
+  c.tie_word_embeddings = tie_word_embeddings(whole);
   c.gelu = gelu;
   c.local_rope = read_local_rope(config, type, attention.head_dim);
   c.hidden_size = hidden_size;
@@ -322,9 +323,11 @@ Decoder::Decoder(const DecoderConfig& config) : config_(config), model_(config) 
   }
 }
 
-bool Decoder::settle_head(bool checkpoint_has_one) {
-  if (!config_.tie_word_embeddings && !checkpoint_has_one) lm_head_.reset();
-  return !lm_head_;
+void Decoder::settle_head(bool checkpoint_has_one) {
+  if (checkpoint_has_one && !lm_head_) {
+    lm_head_.emplace(config_.hidden_size, config_.vocab_size, Bias::kNone);
+  }
+  if (!checkpoint_has_one && config_.tie_word_embeddings.value_or(true)) lm_head_.reset();
 }
 
 // The factor is a number of the table's type.

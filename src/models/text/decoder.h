@@ -73,7 +73,7 @@ struct DecoderConfig {
   int vocab_size = 0;
   int max_position_embeddings = 0;
   float rms_norm_eps = 1e-6f;
-  std::optional<bool> tie_word_embeddings;  // where config.json says; the family's to fill in
+  std::optional<bool> tie_word_embeddings;  // where config.json says
   bool mlp_bias = false;
   bool fused_mlp = false;
   nn::AttentionConfig attention;     // without sliding_window:
@@ -94,9 +94,15 @@ struct DecoderConfig {
   int cross_layers() const;
 };
 
-// `config` is the text part. With num_experts, layers are sparse but for `mlp_only_layers` and what
+// `config` is the text part of the whole config.json, which says with it whether embeddings are
+// tied. With num_experts, layers are sparse but for `mlp_only_layers` and what
 // `decoder_sparse_step` passes over; DecoderType::experts has the defaults.
-DecoderConfig read_decoder_config(const Json& config, const DecoderType& type);
+DecoderConfig read_decoder_config(const Json& whole, const Json& config, const DecoderType& type);
+
+// Where the settings stand at the root.
+inline DecoderConfig read_decoder_config(const Json& whole, const DecoderType& type) {
+  return read_decoder_config(whole, whole, type);
+}
 
 class DecoderLayer : public nn::Module {
  public:
@@ -114,7 +120,8 @@ class DecoderLayer : public nn::Module {
   std::variant<nn::SwigluMlp, nn::SparseMoe> mlp_;
 };
 
-// Parameters: embed_tokens, layers.N and norm of `body`, and lm_head unless tied.
+// Parameters: embed_tokens, layers.N and norm of `body`, and lm_head unless the embeddings are the
+// head.
 class Decoder : public nn::Module {
  public:
   explicit Decoder(const DecoderConfig& config);
@@ -125,9 +132,9 @@ class Decoder : public nn::Module {
   // D is added behind the layers, in order.
   mx::array forward(const Batch& batch, nn::KvCache& cache, const StageSink& sink) const;
 
-  // Before loading. Where the config does not say, the embeddings are the output head when the
-  // checkpoint has none. Returns whether they are.
-  bool settle_head(bool checkpoint_has_one);
+  // Before loading: a head of the checkpoint's own is kept whatever the config says, as in Hugging
+  // Face; without one the embeddings are the head, unless the config says that they are not.
+  void settle_head(bool checkpoint_has_one);
   void visit(nn::Visitor& visitor) override;
   void visit_layers(nn::Visitor& visitor);
   // Gives the cache what the layers that look across make of a new sequence's media states.
