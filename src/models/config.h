@@ -17,6 +17,11 @@ inline constexpr int kLayersMax = 1024;
 inline constexpr int kWidthMax = 1 << 28;
 inline constexpr int kExpertsMax = 1024;
 
+// Of towers: far beyond any, and such that no product of two leaves an int.
+inline constexpr int kTowerSideMax = 4096;   // of a picture
+inline constexpr int kTowerPatchMax = 1024;  // where the picture has no size of its own
+inline constexpr int kTowerChannelsMax = 16;
+
 // A size of [1, most], or `fallback` where the config does not say: Hugging Face leaves out what
 // equals the default of its configuration class.
 int optional_size(const Json& config, const std::string& key, int fallback, int most = kWidthMax);

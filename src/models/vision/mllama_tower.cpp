@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "mlx/ops.h"
-#include "models/config.h"
 #include "models/vision/patches.h"
+#include "models/vision/tower_sizes.h"
 #include "nn/positive.h"
 
 namespace fovea::models::vision {
@@ -13,10 +13,7 @@ namespace {
 
 using Bias = nn::Linear::Bias;
 
-// Far beyond any tower.
-constexpr int kImageSizeMax = 4096;
-constexpr int kChannelsMax = 16;
-constexpr int kTilesMax = 64;
+constexpr int kTilesMax = 64;  // far beyond any tower
 // Hugging Face gives the norms around the blocks none of the config's.
 constexpr float kOuterNormEps = 1e-5f;
 constexpr int kRowsMultiple = 8;
@@ -71,19 +68,10 @@ int MllamaTowerConfig::vision_output_dim() const {
 
 MllamaTowerConfig read_mllama_tower_config(const Json& config) {
   MllamaTowerConfig c;
-  c.hidden_size = optional_size(config, "hidden_size", c.hidden_size);
-  c.intermediate_size = optional_size(config, "intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = optional_size(config, "num_hidden_layers", c.num_hidden_layers, kLayersMax);
   c.num_global_layers = optional_size(config, "num_global_layers", c.num_global_layers, kLayersMax);
   // mlx-vlm and Hugging Face know the heads by the second name too.
   const bool newer = config["attention_heads"].is_null();
-  const char* heads = newer ? "num_attention_heads" : "attention_heads";
-  c.attention_heads = optional_size(config, heads, c.attention_heads);
-  require_multiple(config, "hidden_size", c.hidden_size, heads, c.attention_heads);
-  c.image_size = optional_size(config, "image_size", c.image_size, kImageSizeMax);
-  c.patch_size = optional_size(config, "patch_size", c.patch_size, c.image_size);
-  c.num_channels = optional_size(config, "num_channels", c.num_channels, kChannelsMax);
-  product_size(config, "patches", {c.num_channels, c.patch_size, c.patch_size});
+  read_tower_sizes(config, c, newer ? "num_attention_heads" : "attention_heads");
   c.max_num_tiles = optional_size(config, "max_num_tiles", c.max_num_tiles, kTilesMax);
   c.norm_eps = static_cast<float>(nn::positive_number(config, "norm_eps", c.norm_eps));
   c.hidden_act = nn::gelu_from_config(config, "hidden_act", "gelu");
@@ -102,7 +90,7 @@ MllamaTowerConfig read_mllama_tower_config(const Json& config) {
 class MllamaTower::Block : public nn::Module {
  public:
   Block(const MllamaTowerConfig& c, bool is_gated)
-      : heads_(c.attention_heads),
+      : heads_(c.num_attention_heads),
         input_layernorm_(c.hidden_size, c.norm_eps),
         q_proj_(c.hidden_size, c.hidden_size, Bias::kNone),
         k_proj_(c.hidden_size, c.hidden_size, Bias::kNone),

@@ -26,7 +26,7 @@ struct MllamaTowerConfig {
   int intermediate_size = 5120;
   int num_hidden_layers = 32;
   int num_global_layers = 8;
-  int attention_heads = 16;
+  int num_attention_heads = 16;
   int image_size = 448;
   int patch_size = 14;
   int num_channels = 3;

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "mlx/ops.h"
-#include "models/config.h"
+#include "models/vision/tower_sizes.h"
 #include "nn/positive.h"
 
 namespace fovea::models::vision {
@@ -13,10 +13,6 @@ namespace {
 
 using Bias = nn::Linear::Bias;
 constexpr float kEps = 1e-5f;
-
-// Far beyond any tower.
-constexpr int kPatchSizeMax = 1024;
-constexpr int kChannelsMax = 16;
 
 int patch_values(const PixtralTowerConfig& c) {
   return c.num_channels * c.patch_size * c.patch_size;
@@ -31,20 +27,12 @@ PixtralTowerConfig read_pixtral_tower_config(const Json& config) {
     fail(ErrorKind::kUnsupported, "[{}] expected silu at '{}' but got '{}'", config.where(),
          config["hidden_act"].path(), act);
   }
-  c.hidden_size = optional_size(config, "hidden_size", c.hidden_size);
-  c.intermediate_size = optional_size(config, "intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = optional_size(config, "num_hidden_layers", c.num_hidden_layers, kLayersMax);
-  c.num_attention_heads = optional_size(config, "num_attention_heads", c.num_attention_heads);
-  require_multiple(config, "hidden_size", c.hidden_size, "num_attention_heads",
-                   c.num_attention_heads);
+  read_tower_sizes(config, c);
   if (c.hidden_size / c.num_attention_heads % 4 != 0) {
     fail(ErrorKind::kInvalidData,
          "[{}] expected heads of a multiple of 4 by '{}' but got {} in {} heads", config.where(),
          config["num_attention_heads"].path(), c.hidden_size, c.num_attention_heads);
   }
-  c.num_channels = optional_size(config, "num_channels", c.num_channels, kChannelsMax);
-  c.patch_size = optional_size(config, "patch_size", c.patch_size, kPatchSizeMax);
-  product_size(config, "patches", {c.num_channels, c.patch_size, c.patch_size});
   const double theta = nn::positive_number(config, "rope_theta", c.rope_theta);
   c.rope_theta =
       nn::positive_number(config.optional_object("rope_parameters"), "rope_theta", theta);

@@ -13,10 +13,7 @@ namespace {
 using Bias = nn::Linear::Bias;
 constexpr float kEps = 1e-6f;
 constexpr double kRopeTheta = 10000;
-
-// Far beyond any tower, and such that no product of them leaves an int.
-constexpr int kPatchAxisMax = 16;
-constexpr int kPatchSizeMax = 1024;
+constexpr int kPatchAxisMax = 16;  // far beyond any
 
 }  // namespace
 
@@ -24,8 +21,8 @@ GridConfig read_grid_config(const Json& config, GridConfig c) {
   c.depth = optional_size(config, "depth", c.depth, kLayersMax);
   c.num_heads = optional_size(config, "num_heads", c.num_heads);
   c.in_channels = optional_size(config, config.contains("in_channels") ? "in_channels" : "in_chans",
-                                c.in_channels, kPatchAxisMax);
-  c.patch_size = optional_size(config, "patch_size", c.patch_size, kPatchSizeMax);
+                                c.in_channels, kTowerChannelsMax);
+  c.patch_size = optional_size(config, "patch_size", c.patch_size, kTowerPatchMax);
   c.temporal_patch_size =
       optional_size(config, "temporal_patch_size", c.temporal_patch_size, kPatchAxisMax);
   c.spatial_merge_size =

@@ -4,18 +4,14 @@
 
 #include "base/error.h"
 #include "mlx/ops.h"
-#include "models/config.h"
 #include "models/vision/patches.h"
+#include "models/vision/tower_sizes.h"
 #include "nn/positive.h"
 
 namespace fovea::models::vision {
 namespace {
 
 using Bias = nn::Linear::Bias;
-
-// Far beyond any tower.
-constexpr int kImageSizeMax = 4096;
-constexpr int kChannelsMax = 16;
 
 int patches_per_side(const VitConfig& c) { return c.image_size / c.patch_size; }
 
@@ -95,16 +91,7 @@ VitConfig siglip_so400m_384() {
 
 VitConfig read_vit_config(const Json& config, const VitConfig& standard) {
   VitConfig c = standard;
-  c.hidden_size = optional_size(config, "hidden_size", c.hidden_size);
-  c.intermediate_size = optional_size(config, "intermediate_size", c.intermediate_size);
-  c.num_hidden_layers = optional_size(config, "num_hidden_layers", c.num_hidden_layers, kLayersMax);
-  c.num_attention_heads = optional_size(config, "num_attention_heads", c.num_attention_heads);
-  require_multiple(config, "hidden_size", c.hidden_size, "num_attention_heads",
-                   c.num_attention_heads);
-  c.image_size = optional_size(config, "image_size", c.image_size, kImageSizeMax);
-  c.patch_size = optional_size(config, "patch_size", c.patch_size, c.image_size);
-  c.num_channels = optional_size(config, "num_channels", c.num_channels, kChannelsMax);
-  product_size(config, "patches", {c.num_channels, c.patch_size, c.patch_size});
+  read_tower_sizes(config, c);
   c.layer_norm_eps =
       static_cast<float>(nn::positive_number(config, "layer_norm_eps", c.layer_norm_eps));
   if (!config["hidden_act"].is_null()) {
