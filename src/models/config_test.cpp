@@ -186,7 +186,7 @@ TEST(Config, RefusesPixtralTowersByKey) {
   }
   refuse("num_attention_heads", "512", ErrorKind::kInvalidData);  // heads of two values
   refuse("rope_theta", "0", ErrorKind::kInvalidData);
-  refuse("hidden_act", "\"gelu\"", ErrorKind::kUnsupported);
+  refuse("hidden_act", "\"relu\"", ErrorKind::kUnsupported);
 }
 
 // OpenGVLab/InternVL3-1B.
@@ -292,7 +292,8 @@ TEST(Registry, TellsOfEveryFamilyWhatItIsMadeOf) {
   std::string last;
   for (const auto& card : supported_families()) {
     EXPECT_LT(last, card.model_type) << "sorted by name";
-    EXPECT_FALSE(card.parts.empty() || card.media.empty()) << card.model_type;
+    EXPECT_FALSE(card.parts.empty() || card.media.empty() || card.layouts.empty())
+        << card.model_type;
     last = card.model_type;
   }
 }
@@ -412,6 +413,45 @@ TEST(Config, TiesWhereTheDecoderOfAnInternVlSaysSo) {
   EXPECT_EQ(
       tie_word_embeddings(parse("{" + root + R"(, "llm_config": {"tie_word_embeddings": true}})")),
       true);
+}
+
+// "gelu" of the first gemma's releases means the tanh form; later ones have a key of their own and
+// hidden_act says nothing.
+TEST(Config, ReadsTheGatesOfGemmas) {
+  const auto gate = [](const std::string& text) {
+    return paligemma_decoder_config(checkpoint_of(R"({"text_config": )" + text + "}")).gelu;
+  };
+  using kernels::Gelu;
+  EXPECT_EQ(gate(R"({"model_type": "gemma", "hidden_act": "gelu"})"), Gelu::kTanh);
+  EXPECT_EQ(gate(R"({"model_type": "gemma", "hidden_act": "gelu", "hidden_activation": "gelu"})"),
+            Gelu::kTanh);
+  EXPECT_EQ(gate(R"({"model_type": "gemma2", "hidden_act": "gelu"})"), Gelu::kTanh);
+  EXPECT_EQ(gate(R"({"model_type": "gemma2", "hidden_act": "silu"})"), Gelu::kTanh);
+  EXPECT_EQ(gate(R"({"model_type": "gemma2", "hidden_activation": "gelu"})"), Gelu::kExact);
+}
+
+TEST(Config, RefusesInternVlsFirstPixelShuffle) {
+  const auto build = [](const char* version) {
+    build_model(checkpoint_of(fmt::format(
+        R"({{"model_type": "internvl_chat", "ps_version": "{}",
+             "llm_config": {{"num_hidden_layers": 1, "vocab_size": 8}},
+             "vision_config": {{"num_hidden_layers": 1}}}})",
+        version)));
+  };
+  EXPECT_NO_THROW(build("v2"));
+  EXPECT_ERROR(build("v1"), ErrorKind::kUnsupported, "v2 at 'ps_version' but got 'v1'");
+}
+
+// Hugging Face's class says gelu where released configs say silu; mlx-vlm, whose type `pixtral` is,
+// has silu alone.
+TEST(Config, PixtralTowersDefaultToTheirClass) {
+  const auto act = [](const std::string& config) {
+    return vision::read_pixtral_tower_config(parse(config)).hidden_act;
+  };
+  EXPECT_EQ(act("{}"), kernels::Gelu::kExact);
+  EXPECT_EQ(act(R"({"hidden_act": "silu"})"), std::nullopt);
+  EXPECT_ERROR(act(R"({"hidden_act": "relu"})"), ErrorKind::kUnsupported, "'relu'");
+  EXPECT_EQ(vision::read_pixtral_tower_config(parse("{}"), "silu").hidden_act, std::nullopt);
 }
 
 TEST(Config, RefusesDecodersThatWouldAnswerWrongly) {

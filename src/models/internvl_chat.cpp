@@ -47,6 +47,14 @@ int feature_layer(const Json& config, int layers) {
   return layer;
 }
 
+// The released code has a "v1", which exchanges rows and columns of what it merges; from InternVL
+// 1.5 on, checkpoints say v2.
+void require_pixel_shuffle_v2(const Json& config) {
+  const std::string version = config.get_string("ps_version", "v2");
+  if (version == "v2") return;
+  fail(ErrorKind::kUnsupported, "[config.json] expected v2 at 'ps_version' but got '{}'", version);
+}
+
 class InternVlChat : public DecoderModel {
  public:
   explicit InternVlChat(const Checkpoint& checkpoint)
@@ -58,7 +66,9 @@ class InternVlChat : public DecoderModel {
                             {tower_.config().hidden_size, merge_, merge_})),
         norm_(width_, kProjectorEps),
         projector_(width_, decoder_.config().hidden_size, decoder_.config().hidden_size,
-                   kernels::Gelu::kExact, nn::Linear::Bias::kPresent, "1", "3") {}
+                   kernels::Gelu::kExact, nn::Linear::Bias::kPresent, "1", "3") {
+    require_pixel_shuffle_v2(checkpoint.config);
+  }
 
   mx::array encode_media(const MediaSpan& span) const override {
     const auto states = tower_.forward(span.pixels, layer_);

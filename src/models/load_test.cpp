@@ -212,6 +212,35 @@ TEST(Positions, OfTextAreConsecutive) {
   EXPECT_EQ(positions.delta, 0);
 }
 
+// Of a config that does not say which layer is taken: LLaVA's takes the last but one, mlx-vlm's own
+// type the last.
+TEST(Load, TakesThePixtralLayerThatTheTypeMeans) {
+  auto checkpoint = fixture("pixtral/checkpoints/hf-bf16");
+  const Json released = checkpoint.config;
+  const int patch = released["vision_config"]["patch_size"].as_int32();
+  MediaSpan span;
+  span.count = 4;
+  span.grid_thw = {1, 2, 2};
+  span.pixels.shape = {4, 3 * patch * patch};
+  for (int i = 0; i < 4 * 3 * patch * patch; ++i) {
+    span.pixels.data.push_back(static_cast<float>(i % 7) / 7);
+  }
+  const auto features = [&](const std::string& type, const std::string& layer) {
+    checkpoint.config = with(with(released, "model_type", type), "vision_feature_layer", layer);
+    auto out = load_model(checkpoint)->encode_media(span);
+    mx::eval(out);
+    return out;
+  };
+  const auto same = [](const mx::array& a, const mx::array& b) {
+    return mx::array_equal(a, b).item<bool>();
+  };
+  const auto last = features("\"llava\"", "-1");
+  const auto before = features("\"llava\"", "-2");
+  ASSERT_FALSE(same(last, before));
+  EXPECT_TRUE(same(features("\"llava\"", "null"), before));
+  EXPECT_TRUE(same(features("\"pixtral\"", "null"), last));
+}
+
 TEST(WeightMemory, TellsWhatOnlyMediaNeed) {
   const auto bytes_of = [](const auto& weights) {
     size_t total = 0;

@@ -28,6 +28,7 @@ constexpr text::DecoderType kGemma = {
     .max_window_layers = 0,
     .head_dim = 256,
     .gelu = "gelu_pytorch_tanh",
+    .gelu_key = "hidden_act",
     .norm_offset = 1,
     .scaled_embeddings = true,
 };

@@ -9,11 +9,20 @@ namespace {
 
 class Pixtral : public PixtralModel {
  public:
-  explicit Pixtral(const Checkpoint& checkpoint)
-      : PixtralModel(checkpoint, {.feature_layer = -2, .projector_bias = true}) {}
+  explicit Pixtral(const Checkpoint& checkpoint) : PixtralModel(checkpoint, standard(checkpoint)) {}
 
   mx::array encode_media(const MediaSpan& span) const override {
     return projector_(features(span));
+  }
+
+ private:
+  // A config of the type pixtral is mlx-vlm's own, whose tower knows silu only; the others are
+  // LLaVA's.
+  static Standard standard(const Checkpoint& checkpoint) {
+    if (checkpoint.config["model_type"].as_string() == "llava") {
+      return {.feature_layer = -2, .projector_bias = true};
+    }
+    return {.feature_layer = -1, .projector_bias = true, .hidden_act = "silu"};
   }
 };
 

@@ -16,7 +16,8 @@ int feature_size(const Json& config, const vision::PixtralTower& tower, size_t l
 
 PixtralModel::PixtralModel(const Checkpoint& checkpoint, const Standard& standard)
     : DecoderModel(checkpoint, llava_decoder_config(checkpoint)),
-      tower_(vision::read_pixtral_tower_config(checkpoint.config["vision_config"])),
+      tower_(vision::read_pixtral_tower_config(checkpoint.config["vision_config"],
+                                               standard.hidden_act)),
       layers_(feature_layers(checkpoint.config, tower_.config().num_hidden_layers,
                              standard.feature_layer)),
       projector_(feature_size(checkpoint.config, tower_, layers_.size()),

@@ -19,6 +19,7 @@ class PixtralModel : public DecoderModel {
   struct Standard {
     int feature_layer;
     bool projector_bias;
+    const char* hidden_act = "gelu";  // of the tower
   };
   PixtralModel(const Checkpoint& checkpoint, const Standard& standard);
 

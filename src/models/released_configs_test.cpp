@@ -394,6 +394,14 @@ TEST(ReleasedConfigs, Qwen3VlOf30BWithExperts) {
   EXPECT_EQ(text.attention.head_dim, 128);
 }
 
+// transformers 5 saves the number under the name that its experts share.
+TEST(ReleasedConfigs, Qwen3VlMoeSavedByTransformers5) {
+  EXPECT_EQ(qwen3_vl_moe_decoder_config(checkpoint_of(R"({"text_config": {"num_local_experts": 16,
+                                  "rope_scaling": {"mrope_section": [32, 16, 16]}}})"))
+                .moe.num_experts,
+            16);
+}
+
 TEST(ReleasedConfigs, Qwen3VlMoeWhatMakesNoMixture) {
   const auto with = [](const std::string& key, const std::string& value) {
     return checkpoint_of(fmt::format(

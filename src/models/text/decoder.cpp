@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "base/error.h"
 #include "kernels/numerics.h"
@@ -114,7 +115,9 @@ std::vector<int> read_sliding_windows(const Json& config, const DecoderType& typ
 
 nn::MoeConfig read_moe_config(const Json& config, const nn::MoeConfig& standard) {
   nn::MoeConfig c = standard;
-  c.num_experts = optional_size(config, "num_experts", c.num_experts, kExpertsMax);
+  // transformers 5 writes the one key where it reads either.
+  const char* count = config["num_experts"].is_null() ? "num_local_experts" : "num_experts";
+  c.num_experts = optional_size(config, count, c.num_experts, kExpertsMax);
   c.num_experts_per_tok =
       optional_size(config, "num_experts_per_tok", c.num_experts_per_tok, c.num_experts);
   c.moe_intermediate_size = optional_size(config, "moe_intermediate_size", c.moe_intermediate_size);
@@ -142,14 +145,15 @@ void require_silu(const Json& config) {
        config["hidden_act"].path(), name);
 }
 
-// The GELU of a gemma's gate, under either of its names.
+// The GELU of a gemma's gate. The first gemma's configs say "gelu" and mean its tanh form.
 std::optional<kernels::Gelu> read_gate(const Json& config, const DecoderType& type) {
   if (!type.gelu) {
     require_silu(config);
     return std::nullopt;
   }
-  const bool newer = !config["hidden_activation"].is_null();
-  return nn::gelu_from_config(config, newer ? "hidden_activation" : "hidden_act", type.gelu);
+  const auto gelu = nn::gelu_from_config(config, type.gelu_key, type.gelu);
+  const bool first = std::string_view(type.gelu_key) == "hidden_act";
+  return first && gelu == kernels::Gelu::kExact ? kernels::Gelu::kTanh : gelu;
 }
 
 // rope_parameters of transformers 5 may hold those of each kind of layer.

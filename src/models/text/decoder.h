@@ -49,8 +49,9 @@ struct DecoderType {
   bool mrope_interleaved = false;
   nn::MoeConfig experts = {};
   int sliding_window_pattern = 0;
-  double rope_local_base_freq = 0;    // rope_theta of layers with a window; 0: as the others
-  const char* gelu = nullptr;         // of the MLP's gate; null: silu
+  double rope_local_base_freq = 0;  // rope_theta of layers with a window; 0: as the others
+  const char* gelu = nullptr;       // of the MLP's gate; null: silu. As named at
+  const char* gelu_key = "hidden_activation";
   float norm_offset = 0;              // see nn::RmsNorm
   bool sandwich_norms = false;        // what attention and MLP give is normalised as well
   bool scaled_embeddings = false;     // by the root of hidden_size

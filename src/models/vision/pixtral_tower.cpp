@@ -20,13 +20,10 @@ int patch_values(const PixtralTowerConfig& c) {
 
 }  // namespace
 
-PixtralTowerConfig read_pixtral_tower_config(const Json& config) {
+PixtralTowerConfig read_pixtral_tower_config(const Json& config, const char* standard_act) {
   PixtralTowerConfig c;
-  const std::string act = config.get_string("hidden_act", "silu");
-  if (act != "silu") {
-    fail(ErrorKind::kUnsupported, "[{}] expected silu at '{}' but got '{}'", config.where(),
-         config["hidden_act"].path(), act);
-  }
+  const std::string act = config.get_string("hidden_act", standard_act);
+  if (act != "silu") c.hidden_act = nn::gelu_from_config(config, "hidden_act", standard_act);
   read_tower_sizes(config, c);
   if (c.hidden_size / c.num_attention_heads % 4 != 0) {
     fail(ErrorKind::kInvalidData,
@@ -47,7 +44,7 @@ class PixtralTower::Block : public nn::Module {
         qkv_(c.hidden_size, c.hidden_size, c.hidden_size, Bias::kNone, false),
         o_proj_(c.hidden_size, c.hidden_size, Bias::kNone),
         ffn_norm_(c.hidden_size, kEps),
-        feed_forward_(c.hidden_size, c.intermediate_size, Bias::kNone) {}
+        feed_forward_(c.hidden_size, c.intermediate_size, Bias::kNone, false, c.hidden_act) {}
 
   mx::array operator()(const mx::array& x_PD, const nn::RopeTables& rope) const {
     const auto [q, k, v] = qkv_(x_PD, attention_norm_);

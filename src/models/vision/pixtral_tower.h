@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "core/host_tensor.h"
@@ -24,9 +25,11 @@ struct PixtralTowerConfig {
   int num_channels = 3;
   int patch_size = 16;
   double rope_theta = 10000;
+  std::optional<kernels::Gelu> hidden_act = {};  // of the MLP's gate; none: silu
 };
 
-PixtralTowerConfig read_pixtral_tower_config(const Json& config);
+// `standard_act` holds where there is no hidden_act; released configs say silu.
+PixtralTowerConfig read_pixtral_tower_config(const Json& config, const char* standard_act = "gelu");
 
 class PixtralTower : public nn::Module {
  public:
