@@ -19,17 +19,6 @@ HubModel model_named(const char* command, const std::string& text) {
 
 double gigabytes(int64_t bytes) { return static_cast<double>(bytes) / 1e9; }
 
-void list_models() {
-  for (const auto& repository : hub::cached_repositories()) {
-    std::vector<std::string> refs;
-    for (const auto& [ref, commit] : repository.refs) refs.push_back(ref);
-    std::printf("%9.3f GB  %s  %zu snapshot%s  %s\n", gigabytes(repository.bytes),
-                repository.name.c_str(), repository.commits.size(),
-                repository.commits.size() == 1 ? "" : "s",
-                fmt::format("{}", fmt::join(refs, ", ")).c_str());
-  }
-}
-
 void show_model(const std::string& name) {
   const HubModel model = model_named("show", name);
   const auto files = hub::cached_files(model);
@@ -80,8 +69,20 @@ void add_named(CLI::App& program, const char* name, const char* help,
 
 }  // namespace
 
+void list_cached_models() {
+  for (const auto& repository : hub::cached_repositories()) {
+    std::vector<std::string> refs;
+    for (const auto& [ref, commit] : repository.refs) refs.push_back(ref);
+    std::printf("%9.3f GB  %s  %zu snapshot%s  %s\n", gigabytes(repository.bytes),
+                repository.name.c_str(), repository.commits.size(),
+                repository.commits.size() == 1 ? "" : "s",
+                fmt::format("{}", fmt::join(refs, ", ")).c_str());
+  }
+}
+
 void add_cache_commands(CLI::App& program) {
-  program.add_subcommand("ls", "List the models in the Hugging Face cache")->callback(list_models);
+  program.add_subcommand("ls", "List the models in the Hugging Face cache")
+      ->callback(list_cached_models);
   add_named(program, "show", "List the files of a model in the cache", show_model);
   add_named(program, "verify", "Check the files of a model in the cache by their hashes",
             verify_model);

@@ -17,4 +17,7 @@ void add_prompt_command(CLI::App& program);
 void add_pull_command(CLI::App& program);
 void add_synth_command(CLI::App& program);
 
+// Prints a line for each model in the Hugging Face cache.
+void list_cached_models();
+
 }  // namespace fovea::cli

@@ -162,9 +162,8 @@ std::vector<std::string> supported_model_types();
 // What people are told of a family.
 struct FamilyCard {
   std::string model_type;
-  std::string parts;    // tower, connector and decoder
-  std::string media;    // what a request may hold beside text
-  std::string layouts;  // whose names and shapes of tensors are read
+  std::string parts;  // tower, connector and decoder
+  std::string media;  // what a request may hold beside text
 };
 std::vector<FamilyCard> supported_families();
 

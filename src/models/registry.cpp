@@ -18,7 +18,6 @@ struct Row {
   std::unique_ptr<Model> (*make)(const Checkpoint&);
   const char* parts = "";
   const char* media = "pictures";
-  const char* layouts = "Hugging Face, MLX";
 };
 
 // The others are given a video's frames as pictures.
@@ -84,7 +83,7 @@ std::vector<std::string> supported_model_types() {
 std::vector<FamilyCard> supported_families() {
   std::vector<FamilyCard> cards;
   for (const auto& row : kFamilies) {
-    cards.push_back({row.model_type, row.parts, row.media, row.layouts});
+    cards.push_back({row.model_type, row.parts, row.media});
   }
   return cards;
 }

@@ -79,6 +79,7 @@ TEST_F(HubCommands, AModelIsPulledUsedListedAndRemoved) {
   EXPECT_EQ(pulled.out, (root() / "snapshots" / LocalHub::kCommit).string() + "\n");
   EXPECT_EQ(run(ask, "HF_HUB_OFFLINE=1").code, 0);
   EXPECT_THAT(run({"ls"}).out, HasSubstr("GB  org/name  1 snapshot  main\n"));
+  EXPECT_EQ(run({"models"}).out, run({"ls"}).out);
   EXPECT_THAT(run({"show", "org/name"}).out, HasSubstr("  model.safetensors\n"));
   EXPECT_THAT(run({"verify", "org/name"}).out, HasSubstr("files have their hashes"));
   const auto blob = fs::canonical(root() / "snapshots" / LocalHub::kCommit / "config.json");
