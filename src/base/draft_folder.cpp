@@ -24,6 +24,10 @@ constexpr const char* kMark = ".partial-";
   fail(ErrorKind::kIo, "[file] expected to write '{}' but got: {}", name, std::strerror(errno));
 }
 
+[[noreturn]] void refuse(const std::string& name, const std::error_code& error) {
+  fail(ErrorKind::kIo, "[file] expected to write '{}' but got: {}", name, error.message());
+}
+
 [[noreturn]] void refuse_taken(const std::string& name) {
   fail(ErrorKind::kInvalidArgument, "[file] expected a name that is free but '{}' exists", name);
 }
@@ -56,6 +60,17 @@ void sync(const fs::path& path, const std::string& name) {
   if (fd >= 0) ::close(fd);
   errno = code;
   if (!good) refuse(name);
+}
+
+// As RENAME_NOREPLACE does it, which NFS and many FUSE file systems do not know: those are asked
+// whether the name is free first. What takes the name between the two is kept if it is a file or a
+// folder that has something in it.
+int rename_to_free_name(const fs::path& from, const fs::path& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) return -1;
+  struct stat info {};
+  if (::lstat(to.c_str(), &info) == 0) errno = EEXIST;
+  return errno == ENOENT ? ::rename(from.c_str(), to.c_str()) : -1;
 }
 
 // Without its last slash, and with a folder before it.
@@ -92,11 +107,16 @@ DraftFolder::~DraftFolder() {
 }
 
 void DraftFolder::publish() {
-  for (const auto& entry : fs::recursive_directory_iterator(draft_)) sync(entry.path(), name_);
+  std::error_code error;
+  fs::recursive_directory_iterator entry(draft_, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    sync(entry->path(), name_);
+  }
+  if (error) refuse(name_, error);
   if (::chmod(draft_.c_str(), 0755) != 0) refuse(name_);
   sync(draft_, name_);
-  if (::renameat2(AT_FDCWD, draft_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) != 0) {
-    if (errno == EEXIST) refuse_taken(name_);
+  if (rename_to_free_name(draft_, path_) != 0) {
+    if (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR) refuse_taken(name_);
     refuse(name_);
   }
   published_ = true;

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "support/expect_error.h"
+#include "support/failing_call.h"
 #include "support/temporary_folder.h"
 
 namespace fovea {
@@ -55,6 +56,27 @@ TEST(DraftFolder, NeverReplaces) {
   EXPECT_EQ(entries(folder.path()), 1);
   EXPECT_ERROR(DraftFolder{out}, ErrorKind::kInvalidArgument, "out' exists");
   EXPECT_ERROR(DraftFolder{"/proc/nowhere/out"}, ErrorKind::kInvalidArgument, "can be written");
+}
+
+// NFS and many FUSE file systems do not know RENAME_NOREPLACE, old kernels not even the call.
+TEST(DraftFolder, IsPublishedWhereRenamesCannotRefuse) {
+  const testing::TemporaryFolder folder;
+  const fs::path out = folder.path() / "out";
+  for (const int error : {EINVAL, ENOSYS}) {
+    const bool ran = testing::with_failing_call(SYS_renameat2, error, [&] {
+      DraftFolder draft(out);
+      std::ofstream(draft.draft() / "file") << "whole";
+      EXPECT_NO_THROW(draft.publish());
+      EXPECT_TRUE(fs::exists(out / "file"));
+      EXPECT_EQ(entries(folder.path()), 1);
+      fs::remove_all(out);
+      DraftFolder late(out);
+      fs::create_directory(out);
+      EXPECT_ERROR(late.publish(), ErrorKind::kInvalidArgument, "exists");
+      fs::remove(out);
+    });
+    if (!ran) GTEST_SKIP() << "the kernel takes no filter of calls";
+  }
 }
 
 // A killed process leaves its folder; the next one removes that, and none that is in use.
