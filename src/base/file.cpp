@@ -259,6 +259,14 @@ void MappedFile::read_ahead(std::span<const std::byte> bytes,
   }
 }
 
+void require_room(std::string_view where, const std::filesystem::path& folder, int64_t bytes) {
+  std::error_code error;
+  const auto space = std::filesystem::space(folder, error);
+  if (error || static_cast<int64_t>(space.available) >= bytes) return;
+  fail(ErrorKind::kIo, "[{}] expected {:.3g} GB of free disk but got {:.3g} GB", where,
+       gigabytes(bytes), gigabytes(static_cast<int64_t>(space.available)));
+}
+
 std::filesystem::path path_inside(const std::filesystem::path& folder, const std::string& name) {
   const std::filesystem::path relative(name);
   bool leaves = name.empty() || relative.is_absolute();

@@ -101,6 +101,10 @@ class MappedFile {
   size_t size_;
 };
 
+// Throws Error(kIo) "[where] expected ... GB of free disk but got ..." where the folder's disk has
+// less room than `bytes`; says nothing of a disk that does not tell.
+void require_room(std::string_view where, const std::filesystem::path& folder, int64_t bytes);
+
 // `folder / name`, refused (kInvalidData) when `name` is absolute or leads out of `folder`.
 std::filesystem::path path_inside(const std::filesystem::path& folder, const std::string& name);
 

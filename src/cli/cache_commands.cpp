@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "cli/commands.h"
 #include "cli/progress_line.h"
 #include "hub/cache.h"
@@ -17,8 +18,6 @@ HubModel model_named(const char* command, const std::string& text) {
        text);
 }
 
-double gigabytes(int64_t bytes) { return static_cast<double>(bytes) / 1e9; }
-
 void show_model(const std::string& name) {
   const HubModel model = model_named("show", name);
   const auto files = hub::cached_files(model);
@@ -26,7 +25,7 @@ void show_model(const std::string& name) {
               cached_snapshot(model)->c_str());
   for (const auto& file : files) {
     const std::string size = file.bytes < 0 ? "missing" : fmt::format("{} bytes", file.bytes);
-    std::printf("%20s  %s\n", size.c_str(), file.path.c_str());
+    std::printf("%20s  %s\n", size.c_str(), printable(file.path).c_str());
   }
 }
 
@@ -72,7 +71,7 @@ void add_named(CLI::App& program, const char* name, const char* help,
 void list_cached_models() {
   for (const auto& repository : hub::cached_repositories()) {
     std::vector<std::string> refs;
-    for (const auto& [ref, commit] : repository.refs) refs.push_back(ref);
+    for (const auto& [ref, commit] : repository.refs) refs.push_back(printable(ref));
     std::printf("%9.3f GB  %s  %zu snapshot%s  %s\n", gigabytes(repository.bytes),
                 repository.name.c_str(), repository.commits.size(),
                 repository.commits.size() == 1 ? "" : "s",

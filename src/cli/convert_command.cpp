@@ -64,8 +64,6 @@ convert::Options options_of(const Flags& flags) {
   return options;
 }
 
-double gigabytes(int64_t bytes) { return static_cast<double>(bytes) / 1e9; }
-
 std::string progress_text(convert::Phase phase, int64_t done, int64_t all) {
   const double percent = 100 * static_cast<double>(done) / static_cast<double>(all);
   switch (phase) {

@@ -147,7 +147,7 @@ std::string json_estimate(const generate::MemoryEstimate& estimate) {
 
 void print_estimate(const generate::MemoryEstimate& estimate) {
   const auto row = [](const char* what, int64_t bytes) {
-    std::printf("%9.3f GB  %s\n", static_cast<double>(bytes) / 1e9, what);
+    std::printf("%9.3f GB  %s\n", gigabytes(static_cast<int64_t>(bytes)), what);
   };
   row("weights", estimate.weights);
   row("keys and values of prompt and answer", estimate.cache);
@@ -178,7 +178,8 @@ void print_statistics(std::FILE* out, const Answer& answer) {
                prompt_rate);
   std::fprintf(out, "Generation: %d tokens, %.3f tokens-per-sec\n", t.predicted_n,
                t.predicted_per_second);
-  std::fprintf(out, "Peak memory: %.3f GB\n", static_cast<double>(peak_resident_bytes()) / 1e9);
+  std::fprintf(out, "Peak memory: %.3f GB\n",
+               gigabytes(static_cast<int64_t>(peak_resident_bytes())));
 }
 
 }  // namespace fovea::cli

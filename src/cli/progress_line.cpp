@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/format.h"
+#include "base/printable.h"
 
 namespace fovea::cli {
 namespace {
@@ -58,7 +59,7 @@ void ProgressLine::show() {
   while (!changed_.wait_for(lock, interval_, [&] { return ending_; })) {
     const auto passed = std::chrono::steady_clock::now() - begin_;
     const auto count = std::chrono::duration_cast<seconds>(passed).count();
-    const auto text = fmt::format("{} ({} s)", what_, count).substr(0, columns(fd_));
+    const auto text = fmt::format("{} ({} s)", printable(what_), count).substr(0, columns(fd_));
     const std::string line = std::string(kWipe) + text;
     shown_fd = fd_;
     if (::write(fd_, line.data(), line.size()) < 0) return;

@@ -62,6 +62,13 @@ TEST(ProgressLine, ShowsAndWipes) {
   EXPECT_TRUE(terminal.read_until("end").ends_with("\r\033[Kend"));
 }
 
+// Names of files come from a hub.
+TEST(ProgressLine, ShowsControlCharactersAsText) {
+  Terminal terminal;
+  const ProgressLine line("a\033[2J\n", terminal.fd(), milliseconds(20));
+  EXPECT_NE(terminal.read_until(" s)").find("\r\033[Ka\\x1b[2J\\x0a (0 s)"), std::string::npos);
+}
+
 TEST(ProgressLine, NeverWraps) {
   Terminal terminal;
   const ProgressLine line(std::string(100, 'x'), terminal.fd(), milliseconds(20));

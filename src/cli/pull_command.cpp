@@ -66,15 +66,14 @@ void pull_model(const Flags& flags) {
     options.progress = [&](int64_t here, int64_t all) {
       line.set(fmt::format("Pulling {}: {:.0f} % of {:.3g} GB", model.repository,
                            100 * static_cast<double>(here) / static_cast<double>(all),
-                           static_cast<double>(all) / 1e9));
+                           gigabytes(all)));
     };
     pulled = hub::pull(remote, model, options);
   }
   std::printf("%s\n", pulled.snapshot.c_str());
   std::fprintf(stderr, "%s at %s: %d files, %.3f GB, of which %.3f GB came now\n",
                model.repository.c_str(), pulled.commit.c_str(), pulled.files,
-               static_cast<double>(pulled.bytes) / 1e9,
-               static_cast<double>(pulled.bytes_received) / 1e9);
+               gigabytes(pulled.bytes), gigabytes(pulled.bytes_received));
 }
 
 }  // namespace

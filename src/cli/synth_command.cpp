@@ -35,9 +35,8 @@ void synth(Flags flags) {
   flags.options.seed = flags.seed.value_or(flags.options.seed);
   const ProgressLine progress("Writing " + shape.name);
   const auto written = write_synth_checkpoint(shape, flags.options, flags.out);
-  std::printf("%s: %.3g GB of weights in %d file%s\n", flags.out.c_str(),
-              static_cast<double>(written.bytes) / 1e9, written.files,
-              written.files == 1 ? "" : "s");
+  std::printf("%s: %.3g GB of weights in %d file%s\n", flags.out.c_str(), gigabytes(written.bytes),
+              written.files, written.files == 1 ? "" : "s");
 }
 
 }  // namespace

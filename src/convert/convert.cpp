@@ -16,14 +16,6 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kReadBytesMax = int64_t{256} << 20;  // of weights, before their pages are let go
 
-void require_room(const fs::path& folder, int64_t bytes) {
-  std::error_code error;
-  const auto space = fs::space(folder, error);
-  if (error || static_cast<int64_t>(space.available) >= bytes) return;
-  fail(ErrorKind::kIo, "[convert] expected {:.3g} GB of free disk but got {:.3g} GB",
-       static_cast<double>(bytes) / 1e9, static_cast<double>(space.available) / 1e9);
-}
-
 std::string sentence_on(const Options& options, double bits_per_weight) {
   const auto& recipe = options.weights.recipe;
   if (!recipe) return "Weights in the layout of MLX.";
@@ -123,7 +115,7 @@ Converted convert_checkpoint(const Checkpoint& checkpoint, const Options& given,
   }
 
   DraftFolder folder(out);
-  require_room(folder.draft(), converted.bytes_after);
+  require_room("convert", folder.draft(), converted.bytes_after);
   copy_sidecars(checkpoint.folder, folder.draft());
   converted.files = write_weights(plan, weights, options, step, folder.draft()).files;
   const std::string what = sentence_on(options, converted.bits_per_weight());

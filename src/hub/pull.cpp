@@ -42,14 +42,6 @@ bool matches(const std::string& path, const std::vector<std::string>& patterns) 
   });
 }
 
-void require_room(const fs::path& folder, int64_t bytes) {
-  std::error_code error;
-  const auto space = fs::space(folder, error);
-  if (error || static_cast<int64_t>(space.available) >= bytes) return;
-  fail(ErrorKind::kIo, "[hub] expected {:.3g} GB of free disk for the cache but got {:.3g} GB",
-       static_cast<double>(bytes) / 1e9, static_cast<double>(space.available) / 1e9);
-}
-
 // A relative link, there in one step: snapshots/COMMIT/a/b -> ../../../blobs/HASH.
 void link_blob(const fs::path& link, const fs::path& blob) {
   const fs::path target = blob.lexically_relative(link.parent_path());
@@ -88,7 +80,7 @@ class Puller {
     for (const auto& file : files) pulled_.bytes += file.bytes;
     for (const char* folder : {"blobs", "refs", "snapshots"}) make_folder(root / folder);
     make_folder(pulled_.snapshot);
-    require_room(root, bytes_missing(files));
+    require_room("hub", root, bytes_missing(files));
     for (const auto& file : files) take(file);
     const fs::path ref = path_inside(root / "refs", model_.revision);
     if (model_.revision != found.commit) {
@@ -123,7 +115,8 @@ class Puller {
     const std::lock_guard lock(mutex_);
     here_ += bytes;
     pulled_.bytes_received += now;
-    if (options_.progress) options_.progress(here_, pulled_.bytes);
+    // What a server without ranges gives again comes more than once.
+    if (options_.progress) options_.progress(std::min(here_, pulled_.bytes), pulled_.bytes);
   }
 
   void take(const RemoteFile& file) {

@@ -100,6 +100,21 @@ TEST_F(HubCommands, BadRequestsGetOneSentence) {
   expect_refused(run({"show", "org/name"}), "'org/name' at 'main' in the cache");
 }
 
+// Names come from a hub, or from whoever else writes into the cache.
+TEST_F(HubCommands, NamesCannotDriveTheTerminal) {
+  hub_.add("config.json", "{}");
+  ASSERT_EQ(run({"pull", "org/name"}).code, 0);
+  write_file_atomic(root() / "refs" / "v1\033[2J", LocalHub::kCommit);
+  fs::create_symlink("../../blobs/none",
+                     root() / "snapshots" / LocalHub::kCommit / "x\033]0;y.json");
+  for (const auto& words : {std::vector<std::string>{"ls"}, {"show", "org/name"}}) {
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    EXPECT_EQ(outcome.out.find('\033'), std::string::npos) << words[0];
+    EXPECT_THAT(outcome.out, HasSubstr("\\x1b"));
+  }
+}
+
 // At whatever moment it dies: nothing bad has a final name, and what came is not asked for again.
 TEST_F(HubCommands, KilledAtAnyTimeItGoesOn) {
   constexpr size_t kRate = size_t{20} << 20;
