@@ -53,6 +53,12 @@ inline constexpr int kRequestsMax = 64;  // waiting and running
 // Transfers of one file at once.
 inline constexpr Limit<int> kConnections = {"connections", "--connections", 1, 32, 4};
 
+// What a hub may list of one model. Sizes of all files together fit 64 bits.
+inline constexpr int kHubPagesMax = 1000;
+inline constexpr size_t kHubFilesMax = 100'000;
+inline constexpr size_t kHubPathBytesMax = 4096;
+inline constexpr int64_t kHubFileBytesMax = int64_t{1} << 40;
+
 // Pictures, checked before their pixels are decoded.
 inline constexpr Limit<int> kResizeSide = {"resize_shape", "--resize-shape", 1, 16384, 0};
 inline constexpr size_t kPictureBytesMax = size_t{64} << 20;  // encoded

@@ -28,6 +28,11 @@ constexpr int64_t kRequestChunksMax = 16;
   fail(ErrorKind::kCancelled, "[hub] expected to go on but was stopped");
 }
 
+[[noreturn]] void refuse_lock(const fs::path& file, int code) {
+  fail(ErrorKind::kIo, "[hub] expected to lock '{}' but got: {}", file.filename().string(),
+       std::strerror(code));
+}
+
 // The connections of one file.
 class Transfer {
  public:
@@ -52,6 +57,8 @@ class Transfer {
     }
     guard(Role::kFirst);
     for (auto& other : others) other.join();
+    // What others gave back after the first had found nothing to take.
+    guard(Role::kFirst);
     if (failure_) std::rethrow_exception(failure_);
   }
 
@@ -60,9 +67,12 @@ class Transfer {
   enum class Role { kFirst, kOther };
 
   void guard(Role role) {
+    if (failed_) return;
     try {
       while (auto range = partial_.take(chunks_max_)) {
-        if (!fetch(*range, role)) return;
+        if (fetch(*range, role)) continue;
+        partial_.give_back(*range);
+        return;
       }
     } catch (...) {
       const std::lock_guard lock(mutex_);
@@ -80,10 +90,10 @@ class Transfer {
     bool left = false;
     const auto take = [&](int64_t from, std::span<const std::byte> bytes) {
       if (stopped()) refuse_stopped();
-      const bool whole_file = from < at;
+      const int64_t end = from + static_cast<int64_t>(bytes.size());
+      const bool whole_file = from < at || end > range.end;
       left = whole_file && role == Role::kOther;
       if (left) return false;
-      const int64_t end = from + static_cast<int64_t>(bytes.size());
       partial_.write(whole_file ? 0 : range.begin, from, bytes);
       if (options_.received && end > at) options_.received(end - std::max(from, at));
       at = std::max(at, end);
@@ -124,15 +134,14 @@ BlobLock::BlobLock(const fs::path& file, const std::function<bool()>& stopped) {
   std::error_code ignored;
   fs::create_directories(file.parent_path(), ignored);
   fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) {
-    fail(ErrorKind::kIo, "[hub] expected to lock '{}' but got: {}", file.filename().string(),
-         std::strerror(errno));
-  }
+  if (fd_ < 0) refuse_lock(file, errno);
   while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    if (stopped && stopped()) {
-      ::close(fd_);
-      refuse_stopped();
-    }
+    const int code = errno;
+    const bool passes = code == EWOULDBLOCK || code == EINTR;
+    const bool ends = stopped && stopped();
+    if (!passes || ends) ::close(fd_);
+    if (!passes) refuse_lock(file, code);
+    if (ends) refuse_stopped();
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
 }

@@ -21,7 +21,8 @@ struct DownloadOptions {
   std::function<bool()> stopped = {};  // asked often; true ends with Error(kCancelled)
 };
 
-// Holds the lock file that huggingface_hub holds for a blob too. Waits for it.
+// Holds the lock file that huggingface_hub holds for a blob too. Waits for it. Throws
+// Error(kIo) where the file system has no locks.
 class BlobLock {
  public:
   BlobLock(const std::filesystem::path& file, const std::function<bool()>& stopped);

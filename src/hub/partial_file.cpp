@@ -100,6 +100,14 @@ std::optional<PartialFile::Range> PartialFile::take(int64_t chunks_max) {
                std::min(bytes_, (last - chunks_.begin()) * chunk_bytes_)};
 }
 
+void PartialFile::give_back(const Range& range) {
+  const std::lock_guard lock(mutex_);
+  for (int64_t at = range.begin; at < range.end; at += chunk_bytes_) {
+    State& state = chunks_[static_cast<size_t>(at / chunk_bytes_)];
+    if (state == State::kTaken) state = State::kMissing;
+  }
+}
+
 void PartialFile::write(int64_t begin, int64_t at, std::span<const std::byte> bytes) {
   write_at(data_fd_, at, bytes, name_);
   const int64_t end = at + static_cast<int64_t>(bytes.size());

@@ -35,6 +35,9 @@ class PartialFile {
   // there are none.
   std::optional<Range> take(int64_t chunks_max);
 
+  // Of a range that was taken, the chunks that did not come: others may take them.
+  void give_back(const Range& range);
+
   // Bytes of a stream that began at `begin`, where a chunk begins, and stands at `at`.
   void write(int64_t begin, int64_t at, std::span<const std::byte> bytes);
 

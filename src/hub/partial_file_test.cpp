@@ -91,5 +91,18 @@ TEST_F(Partial, ChunksBeyondTheDataAreMissing) {
   EXPECT_EQ(PartialFile(blob(), 8, 4).bytes_present(), 4);
 }
 
+TEST_F(Partial, WhatIsGivenBackIsTakenAgainButForWhatCame) {
+  PartialFile partial(blob(), 40, 10);
+  const auto range = partial.take(4);
+  EXPECT_FALSE(partial.take(4).has_value());
+  const std::vector<std::byte> bytes(15);
+  partial.write(0, 0, bytes);
+  partial.give_back(*range);
+  const auto again = partial.take(4);
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->begin, 10);
+  EXPECT_EQ(again->end, 40);
+}
+
 }  // namespace
 }  // namespace fovea::hub

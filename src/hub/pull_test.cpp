@@ -8,6 +8,7 @@
 #include "hub/cache.h"
 #include "hub/proxy.h"
 #include "support/expect_error.h"
+#include "support/failing_call.h"
 #include "support/hub_environment.h"
 #include "support/local_hub.h"
 #include "support/temporary_folder.h"
@@ -160,6 +161,26 @@ TEST_F(Pull, AServerWithoutRangesIsReadFromTheStart) {
   EXPECT_EQ(read_file(snapshot() / kWeights), weights_);
 }
 
+// The first stream ends behind its own range, when the others have left theirs.
+TEST_F(Pull, AServerWithoutRangesThatCutsIsAskedForTheRest) {
+  std::atomic<int> asked{0};
+  hub_.before([&](const LocalHub::Request& request) -> std::optional<LocalHub::Reply> {
+    if (!is_weights(request)) return std::nullopt;
+    LocalHub::Reply reply{200, weights_};
+    if (asked++ < 5) reply.cut_at = 600'000;
+    return reply;
+  });
+  PullOptions options;
+  // It would shrink if all that came were thrown away because of the holes.
+  options.progress = [last = int64_t{0}](int64_t here, int64_t all) mutable {
+    EXPECT_LE(here, all);
+    EXPECT_GE(here, last);
+    last = here;
+  };
+  run(options);
+  EXPECT_EQ(read_file(snapshot() / kWeights), weights_);
+}
+
 TEST_F(Pull, TheTokenStaysWithItsHost) {
   LocalHub elsewhere;
   elsewhere.before([&](const LocalHub::Request& request) -> std::optional<LocalHub::Reply> {
@@ -209,6 +230,47 @@ TEST_F(Pull, WaitsAsLongAsItIsToldAndTriesAgain) {
   run({.download = {.connections = 1}});
   EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
   EXPECT_EQ(read_file(snapshot() / kWeights), weights_);
+}
+
+TEST_F(Pull, WaitsAreNumbersOrDatesAndHaveAnEnd) {
+  const RemoteFile file{kWeights, static_cast<int64_t>(weights_.size()),
+                        LocalHub::digest(kWeights, weights_)};
+  const auto asked = [&](const std::string& wait, const std::string& date) {
+    hub_.before([=](const auto&) {
+      LocalHub::Reply reply{503, ""};
+      if (!wait.empty()) reply.headers["Retry-After"] = wait;
+      if (!date.empty()) reply.headers["Date"] = date;
+      return reply;
+    });
+    try {
+      remote().read("org/name", LocalHub::kCommit, file, 0, file.bytes,
+                    [](auto, auto) { return true; });
+    } catch (const PassingError& error) {
+      return error.wait_s();
+    }
+    return -2;
+  };
+  const std::string now = "Sun, 06 Nov 1994 08:49:37 GMT";
+  EXPECT_EQ(asked("7", now), 7);
+  EXPECT_EQ(asked("301", now), 300);
+  EXPECT_EQ(asked("99999999999999999999", now), 300);
+  EXPECT_EQ(asked("Sun, 06 Nov 1994 08:51:07 GMT", now), 90);
+  EXPECT_EQ(asked("Mon, 07 Nov 1994 08:49:37 GMT", now), 300);
+  EXPECT_EQ(asked("Sun, 06 Nov 1994 08:49:36 GMT", now), 0);
+  EXPECT_EQ(asked("Fri, 01 Jan 2100 00:00:00 GMT", ""), 300);  // by the clock here
+  for (const char* none : {"", "soon", "-1", "1.5", "06 Nov 1994"}) {
+    EXPECT_EQ(asked(none, now), -1) << none;
+  }
+}
+
+// File systems without locks answer at once and always the same.
+TEST_F(Pull, LocksThatCannotBeHadAreTold) {
+  for (const int error : {ENOLCK, ENOSYS}) {
+    const bool ran = testing::with_failing_call(SYS_flock, error, [&] {
+      EXPECT_ERROR(BlobLock(cache_.path() / "a.lock", {}), ErrorKind::kIo, "to lock 'a.lock'");
+    });
+    if (!ran) GTEST_SKIP() << "the kernel takes no filter of calls";
+  }
 }
 
 TEST_F(Pull, FaultsOfTheServerPassOrAreTold) {
@@ -328,11 +390,17 @@ TEST_F(Pull, HostileListsAreRefused) {
   with_file(R"({"type": "file", "path": "../../x.json", "size": 1, "oid": ")" +
             std::string(40, 'a') + "\"}");
   EXPECT_ERROR(run(), ErrorKind::kInvalidData, "inside the folder");
+  with_file(R"({"type": "file", "path": ")" + std::string(5000, 'x') +
+            R"(.json", "size": 1, "oid": ")" + std::string(40, 'a') + "\"}");
+  EXPECT_ERROR(run(), ErrorKind::kTooLarge, "at most 4096 bytes but got 5005");
   with_file(R"({"type": "file", "path": "x.json", "size": 1, "oid": "../../../x"})");
-  EXPECT_ERROR(run(), ErrorKind::kInvalidData, "a size and a hash");
+  EXPECT_ERROR(run(), ErrorKind::kInvalidData, "and a hash of 'x.json'");
   with_file(R"({"type": "file", "path": "x.json", "size": -1, "oid": ")" + std::string(40, 'a') +
             "\"}");
-  EXPECT_ERROR(run(), ErrorKind::kInvalidData, "a size and a hash");
+  EXPECT_ERROR(run(), ErrorKind::kInvalidData, "and a hash of 'x.json'");
+  with_file(R"({"type": "file", "path": "x.json", "size": 9223372036854775807, "oid": ")" +
+            std::string(40, 'a') + "\"}");
+  EXPECT_ERROR(run(), ErrorKind::kInvalidData, "a size of at most 1099511627776 bytes");
   hub_.before([](const auto&) { return LocalHub::Reply{200, R"({"sha": "../../x"})"}; });
   EXPECT_ERROR(run(), ErrorKind::kInvalidData, "expected a commit");
   hub_.before([](const auto&) { return LocalHub::Reply{200, "<html>"}; });
@@ -340,6 +408,26 @@ TEST_F(Pull, HostileListsAreRefused) {
   with_file(R"({"type": "file", "path": "x.bin", "size": 1, "oid": ")" + std::string(40, 'a') +
             "\"}");
   EXPECT_ERROR(run(), ErrorKind::kUnsupported, "only pickled");
+}
+
+// A list that was cut would make half a snapshot look whole.
+TEST_F(Pull, ListsWithoutEndAreRefused) {
+  hub_.before([](const LocalHub::Request& request) -> std::optional<LocalHub::Reply> {
+    if (request.target.find("/tree/") == std::string::npos) return std::nullopt;
+    return LocalHub::Reply{
+        200, "[]", {{"Link", fmt::format("<{}>; rel=\"next\"", request.target)}}};
+  });
+  EXPECT_ERROR(run(), ErrorKind::kTooLarge, "with at most 1000 pages but got more");
+  hub_.before([](const LocalHub::Request& request) -> std::optional<LocalHub::Reply> {
+    if (request.target.find("/tree/") == std::string::npos) return std::nullopt;
+    const std::string entry = fmt::format(
+        R"({{"type": "file", "path": "x", "size": 1, "oid": "{}"}})", std::string(40, 'a'));
+    std::string list = "[" + entry;
+    for (int i = 0; i < 100'000; ++i) list += "," + entry;
+    return LocalHub::Reply{200, list + "]"};
+  });
+  EXPECT_ERROR(run(), ErrorKind::kTooLarge, "with at most 100000 files but got more");
+  EXPECT_FALSE(fs::exists(root() / "refs" / "main"));
 }
 
 TEST_F(Pull, NobodyThere) {

@@ -4,11 +4,17 @@
 #include <cctype>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
+#include <iomanip>
+#include <locale>
+#include <optional>
+#include <sstream>
 #include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/number.h"
+#include "core/limits.h"
 #include "hub/digest.h"
 
 namespace fovea::hub {
@@ -21,7 +27,6 @@ constexpr int kAttempts = 6;
 constexpr int kWaitMaxS = 300;
 constexpr auto kFirstWait = std::chrono::milliseconds(250);
 constexpr size_t kListBytesMax = size_t{64} << 20;
-constexpr int kPagesMax = 1000;
 
 std::string environment(const char* name, const char* fallback) {
   const char* value = std::getenv(name);
@@ -42,6 +47,29 @@ bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+// As HTTP writes dates; nothing where the text is none. Source: RFC 9110, section 5.6.7, of whose
+// forms only the first may still be sent.
+std::optional<int64_t> seconds_of_date(const std::string& text) {
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  std::tm time{};
+  stream >> std::get_time(&time, "%a, %d %b %Y %H:%M:%S GMT");
+  if (stream.fail()) return std::nullopt;
+  return ::timegm(&time);
+}
+
+// What Retry-After asks for, a number of seconds or a date, but at most kWaitMaxS; -1 where it asks
+// for nothing. A date counts from the server's own, whatever the clock is here.
+int wait_asked_s(const HttpResponse& response) {
+  const std::string asked = response.header("retry-after");
+  const bool number = !asked.empty() && asked.find_first_not_of("0123456789") == std::string::npos;
+  if (number) return read_number(asked, 0, kWaitMaxS).value_or(kWaitMaxS);
+  const auto until = seconds_of_date(asked);
+  if (!until) return -1;
+  const auto now = seconds_of_date(response.header("date")).value_or(std::time(nullptr));
+  return static_cast<int>(std::clamp<int64_t>(*until - now, 0, kWaitMaxS));
+}
+
 [[noreturn]] void refuse(int status, const HttpResponse& response, const std::string& what) {
   if (status == 401 || status == 403) {
     fail(ErrorKind::kInvalidArgument,
@@ -52,8 +80,7 @@ bool is_redirect(int status) {
   if (status == 404) fail(ErrorKind::kNotFound, "[hub] expected {} but there is none", what);
   const std::string message = fmt::format("[hub] expected {} but got status {}", what, status);
   if (status == 408 || status == 429 || status >= 500) {
-    const auto wait = read_number(response.header("retry-after"), 0, kWaitMaxS);
-    throw PassingError(ErrorKind::kBusy, message, wait.value_or(-1));
+    throw PassingError(ErrorKind::kBusy, message, wait_asked_s(response));
   }
   throw Error(ErrorKind::kIo, message);
 }
@@ -87,15 +114,25 @@ void check_range(const HttpResponse& response, const RemoteFile& file, int64_t b
 RemoteFile file_of(const Json& entry) {
   RemoteFile file;
   file.path = entry["path"].as_string();
+  if (file.path.size() > kHubPathBytesMax) {
+    fail(ErrorKind::kTooLarge, "[hub] expected a path of at most {} bytes but got {}",
+         kHubPathBytesMax, file.path.size());
+  }
   path_inside("", file.path);
   file.bytes = entry["size"].as_int();
   const Json large = entry.optional_object("lfs");
   file.digest = (large.is_null() ? entry : large)["oid"].as_string();
-  if (file.bytes < 0 || !is_digest(file.digest)) {
-    fail(ErrorKind::kInvalidData, "[hub] expected a size and a hash of '{}' but got {} and '{}'",
-         file.path, file.bytes, file.digest);
+  if (file.bytes < 0 || file.bytes > kHubFileBytesMax || !is_digest(file.digest)) {
+    fail(ErrorKind::kInvalidData,
+         "[hub] expected a size of at most {} bytes and a hash of '{}' but got {} and '{}'",
+         kHubFileBytesMax, file.path, file.bytes, file.digest);
   }
   return file;
+}
+
+[[noreturn]] void refuse_list(const HubModel& wanted, const char* what, size_t most) {
+  fail(ErrorKind::kTooLarge, "[hub] expected a list of '{}' with at most {} {} but got more",
+       wanted.repository, most, what);
 }
 
 }  // namespace
@@ -196,11 +233,14 @@ RemoteModel Remote::model(const HubModel& wanted, const std::function<bool()>& s
          model.commit);
   }
   page = api + "/tree/" + model.commit + "?recursive=true";
-  for (int pages = 0; !page.empty() && pages < kPagesMax; ++pages) {
+  for (int pages = 0; !page.empty(); ++pages) {
+    if (pages == kHubPagesMax) refuse_list(wanted, "pages", kHubPagesMax);
     const std::string url = resolve_url(endpoint_ + "/", page);
     const Json list = get_json(url, what, page, stopped).as_list();
     for (size_t i = 0; i < list.size(); ++i) {
-      if (list.at(i)["type"].as_string() == "file") model.files.push_back(file_of(list.at(i)));
+      if (list.at(i)["type"].as_string() != "file") continue;
+      if (model.files.size() == kHubFilesMax) refuse_list(wanted, "files", kHubFilesMax);
+      model.files.push_back(file_of(list.at(i)));
     }
   }
   return model;

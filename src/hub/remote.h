@@ -41,8 +41,8 @@ class Remote {
 
   // Throws Error(kNotFound) for a model or revision that the hub does not have or does not show,
   // kInvalidArgument where it asks for another token, PassingError where it has
-  // no time or cannot be reached, and kInvalidData where it gives what no hub gives.
-  // What may pass is tried again, as with_retries() does it.
+  // no time or cannot be reached, kInvalidData where it gives what no hub gives, and kTooLarge for
+  // a list beyond core/limits.h. What may pass is tried again, as with_retries() does it.
   RemoteModel model(const HubModel& wanted, const std::function<bool()>& stopped) const;
 
   // Bytes [begin, end) of a file, or all of it from 0 where the server ignores ranges: `sink` is

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
 #include <map>
 #include <set>
 #include <thread>
@@ -65,6 +68,39 @@ class HubCommands : public ::testing::Test {
     }
   }
 
+  // Bounds of the chunks of the weights that the list beside them calls whole.
+  std::vector<std::pair<size_t, size_t>> chunks_that_came(const std::string& weights) const {
+    const fs::path blob = root() / "blobs" / LocalHub::digest(kWeights, weights);
+    if (!fs::exists(blob.string() + ".fovea-list")) return {};
+    const std::string list = read_file(blob.string() + ".fovea-list");
+    std::vector<std::pair<size_t, size_t>> chunks;
+    const size_t first = list.find('\n') + 1;
+    for (size_t i = first; i < list.size(); ++i) {
+      const size_t begin = (i - first) * kChunk;
+      if (list[i] == '1') chunks.emplace_back(begin, std::min(begin + kChunk, weights.size()));
+    }
+    return chunks;
+  }
+
+  // Of what the hub was asked since its request `since`, nothing is in `chunks`.
+  void expect_not_asked_for(const std::vector<std::pair<size_t, size_t>>& chunks,
+                            size_t since) const {
+    const auto requests = hub_.requests();
+    for (size_t i = since; i < requests.size(); ++i) {
+      if (!requests[i].target.ends_with(kWeights)) continue;
+      const auto range = requests[i].headers.find("range");
+      ASSERT_NE(range, requests[i].headers.end()) << "all of it was asked for";
+      size_t from = 0;
+      size_t last = 0;
+      ASSERT_EQ(std::sscanf(range->second.c_str(), "bytes=%zu-%zu", &from, &last), 2);
+      for (const auto& [begin, end] : chunks) {
+        EXPECT_TRUE(last < begin || from >= end) << range->second << " but " << begin << " came";
+      }
+    }
+  }
+
+  static constexpr size_t kChunk = size_t{8} << 20;
+
   testing::TemporaryFolder cache_;
   LocalHub hub_;
 };
@@ -118,17 +154,20 @@ TEST_F(HubCommands, NamesCannotDriveTheTerminal) {
 // At whatever moment it dies: nothing bad has a final name, and what came is not asked for again.
 TEST_F(HubCommands, KilledAtAnyTimeItGoesOn) {
   constexpr size_t kRate = size_t{20} << 20;
-  constexpr size_t kLostMax = 4 * (size_t{8} << 20);  // a chunk of each connection
+  constexpr size_t kLostMax = 4 * kChunk;  // one of each connection
   const std::map<std::string, std::string> files = {{kWeights, some_bytes(48'000'001)},
                                                     {"config.json", "{}"}};
   for (const auto& [path, bytes] : files) hub_.add(path, bytes);
   hub_.after([](const auto&, LocalHub::Reply& reply) { reply.rate = kRate; });
   size_t kills = 0;
   for (int i = 0; i < 12; ++i) {
+    const auto came = chunks_that_came(files.at(kWeights));
+    const size_t since = hub_.requests().size();
     const std::string limit = fmt::format("timeout --foreground -s KILL 0.{:02}", 5 + 37 * i % 60);
     const Outcome outcome =
         shell(fmt::format("HF_HUB_CACHE={} HF_ENDPOINT={} {} {}", cache_.path().string(),
                           hub_.address(), limit, testing::command_line({"pull", "org/name"})));
+    if (!came.empty()) expect_not_asked_for(came, since);
     if (outcome.code == 0) break;
     ++kills;
     expect_blobs_are_good(files);
@@ -147,6 +186,26 @@ TEST_F(HubCommands, KilledAtAnyTimeItGoesOn) {
     left.insert(entry.path().filename().string());
   }
   EXPECT_EQ(left.size(), 2u);
+}
+
+// Whatever the clock: connections end behind a chunk, and then nothing more is given.
+TEST_F(HubCommands, ChunksThatCameAreNotAskedForAgain) {
+  const std::string weights = some_bytes(48'000'001);
+  hub_.add(kWeights, weights);
+  std::atomic<int> asked{0};
+  hub_.after([&](const LocalHub::Request& request, LocalHub::Reply& reply) {
+    if (!request.target.ends_with(kWeights)) return;
+    reply.cut_at = kChunk + 1000;
+    if (asked++ >= 4) reply = {404, ""};
+  });
+  EXPECT_NE(run({"pull", "org/name"}).code, 0);
+  const auto came = chunks_that_came(weights);
+  ASSERT_FALSE(came.empty());
+  hub_.after({});
+  const size_t since = hub_.requests().size();
+  EXPECT_EQ(run({"pull", "org/name"}).code, 0);
+  expect_not_asked_for(came, since);
+  EXPECT_EQ(run({"verify", "org/name"}).code, 0);
 }
 
 TEST_F(HubCommands, AFullDiskIsToldAndWhatCameStays) {
