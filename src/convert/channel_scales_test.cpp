@@ -102,7 +102,7 @@ class ChannelScales : public ::testing::Test {
   Checkpoint uneven() const {
     const Checkpoint source = fixture("qwen2_vl/checkpoints/hf-f32");
     Opened plain(source);
-    Plan plan = plan_conversion(*plain.model, plain.weights.convolutions(), {});
+    Plan plan = plan_conversion(*plain.model, plain.weights, {});
     for (const auto& group : plain.model->input_groups()) {
       if (group.source != models::InputGroup::Source::kNorm) continue;
       std::vector<float> scale(static_cast<size_t>(channels_of(plan, group)), 1.0f);
@@ -151,7 +151,7 @@ TEST_F(ChannelScales, LeaveTheModelAsItIs) {
     Opened plain(source);
     WeightOptions exact;
     exact.dtype = mx::float32;
-    Plan plan = plan_conversion(*plain.model, plain.weights.convolutions(), exact);
+    Plan plan = plan_conversion(*plain.model, plain.weights, exact);
     const auto groups = plain.model->input_groups();
     EXPECT_EQ(static_cast<int>(groups.size()),
               groups_a_layer * plain.model->info().num_layers + others);
@@ -214,7 +214,7 @@ TEST_F(ChannelScales, ComeFromWhatTheModelComputes) {
   EXPECT_EQ(head.shape(0), 21);
   // The head's inputs times the head are the logits of the first prompt.
   mx::array weight(0.0f);
-  Plan plan = plan_conversion(*opened.model, opened.weights.convolutions(), {});
+  Plan plan = plan_conversion(*opened.model, opened.weights, {});
   for (const auto& planned : plan.weights) {
     if (planned.path == "language_model.lm_head.weight") weight = planned.sources[0];
   }

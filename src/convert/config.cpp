@@ -46,6 +46,14 @@ JsonObject kept_members(const Json& config, const WeightOptions& options, bool h
   return kept;
 }
 
+// Of weights that stay quantised, with what is new beside them.
+JsonObject with_overrides(const Json& quantization, const Plan& plan) {
+  JsonObject made;
+  for (const auto& key : quantization.keys()) made.set(key, quantization[key]);
+  for (const auto& [path, format] : plan.overrides) made.set(path, format_object(format));
+  return made;
+}
+
 }  // namespace
 
 std::optional<mx::Dtype> config_dtype(const Json& config) {
@@ -62,12 +70,19 @@ std::optional<mx::Dtype> config_dtype(const Json& config) {
 
 mx::Dtype dtype_named(const std::string& name) { return dtypes().at(name); }
 
-Json converted_config(const Json& config, const WeightOptions& options, const Plan& plan) {
+Json converted_config(const Checkpoint& checkpoint, const WeightOptions& options,
+                      const Plan& plan) {
+  const Json& config = checkpoint.config;
   const bool has_head =
       std::any_of(plan.weights.begin(), plan.weights.end(), [](const PlannedWeight& weight) {
-        return weight.path.ends_with("lm_head") || weight.path.ends_with("lm_head.weight");
+        const bool head =
+            weight.path.ends_with("lm_head") || weight.path.ends_with("lm_head.weight");
+        return head && !weight.again;
       });
   JsonObject made = kept_members(config, options, has_head);
+  made.set("model_type", checkpoint.model_type());
+  // Else the head that was written for mlx-vlm's sake would count as another one.
+  if (plan.tied_head_written) made.set("tie_word_embeddings", true);
   const Json text = config["text_config"];
   if (text.is_object()) made.set("text_config", kept_members(text, options, has_head));
   if (options.recipe) {
@@ -76,6 +91,10 @@ Json converted_config(const Json& config, const WeightOptions& options, const Pl
       quantization.set(path, format_object(format));
     }
     made.set("quantization", quantization).set("quantization_config", quantization);
+  } else if (!options.dequantize && !plan.overrides.empty()) {
+    for (const char* key : {"quantization", "quantization_config"}) {
+      if (config[key].is_object()) made.set(key, with_overrides(config[key], plan));
+    }
   }
   return made.freeze("config.json");
 }

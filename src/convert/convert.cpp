@@ -80,7 +80,7 @@ ScaleReport scale_channels(Plan& plan, models::Model& model, const nn::Weights& 
 nn::WrittenWeights write_weights(const Plan& plan, const nn::Weights& weights,
                                  const Options& options, const Step& told, const fs::path& folder) {
   nn::ShardedWriter writer(folder, plan.entries(), options.shard_bytes_max);
-  const int64_t all = plan.bytes_before();
+  const int64_t all = plan.bytes_read();
   int64_t done = 0;
   int64_t read = 0;
   WeightStream stream([&](std::span<const std::byte> bytes) { writer.append(bytes); },
@@ -103,11 +103,13 @@ Converted convert_checkpoint(const Checkpoint& checkpoint, const Options& given,
   Options options = given;
   if (!options.weights.dtype) options.weights.dtype = config_dtype(checkpoint.config);
   const auto model = models::build_model(checkpoint);
-  auto weights = nn::Weights::open(checkpoint);
+  // A model that is to run needs its weights as kernels read them.
+  using Changed = nn::Weights::Changed;
+  auto weights = nn::Weights::open(checkpoint, options.awq ? Changed::kCopied : Changed::kViewed);
   model->prepare_weights(weights);
   weights.load_into(*model);
   const Step step(options);
-  Plan plan = plan_conversion(*model, weights.convolutions(), options.weights);
+  Plan plan = plan_conversion(*model, weights, options.weights);
   Converted converted{plan.bytes_before(), plan.bytes_after(), plan.values, 0, plan.left_plain};
   if (options.awq) {
     const auto prompts = prompts_for(checkpoint, *model, *options.awq);
@@ -121,7 +123,7 @@ Converted convert_checkpoint(const Checkpoint& checkpoint, const Options& given,
   const std::string what = sentence_on(options, converted.bits_per_weight());
   write_file_atomic(folder.draft() / "README.md", model_card(checkpoint, what));
   write_file_atomic(folder.draft() / "config.json",
-                    converted_config(checkpoint.config, options.weights, plan).dump());
+                    converted_config(checkpoint, options.weights, plan).dump());
   folder.publish();
   return converted;
 }

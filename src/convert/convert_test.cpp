@@ -11,6 +11,7 @@
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "nn/safetensors.h"
+#include "nn/weights.h"
 #include "support/expect_error.h"
 #include "support/fixtures.h"
 #include "support/temporary_folder.h"
@@ -60,6 +61,11 @@ class Convert : public ::testing::Test {
   }
   fs::path out() const { return folder_.path() / "out"; }
 
+  Converted run_elsewhere(const std::string& source, const Options& options) {
+    return convert_checkpoint(fixture(source), options, folder_.path() / "elsewhere");
+  }
+  Json quantization() const { return open_checkpoint(out().string()).config["quantization"]; }
+
   void expect_equal_to(const std::string& reference) const {
     const auto ours = tensors_in(out());
     const auto theirs = tensors_in(testing::fixture_path(reference));
@@ -105,6 +111,123 @@ TEST_F(Convert, StacksOfExpertsAreQuantizedRowByRow) {
   expect_same_bits("weight", made.at(path + "weight"), expected[0]);
   expect_same_bits("scales", made.at(path + "scales"), expected[1]);
   EXPECT_NO_THROW(models::load_model(open_checkpoint(out().string() + "-4bit")));
+  fs::remove_all(out());
+  fs::rename(out().string() + "-4bit", out());
+  expect_equal_to(folder + "mlx-4bit");
+}
+
+// All experts of a large model do not fit into memory: what a converter reads are views of the
+// file, and what a model computes with lies as its kernels want it.
+TEST_F(Convert, ExpertsAreTurnedPieceByPiece) {
+  struct Stack : nn::PathVisitor {
+    void parameter(const std::string& name, mx::array& value) override {
+      if (full_name(name).find("switch_mlp.") != std::string::npos) stacks.push_back(value);
+    }
+    std::vector<mx::array> stacks;
+  };
+  const Checkpoint checkpoint = fixture("parity/qwen3_vl_moe/checkpoints/hf-f32");
+  for (const auto changed : {nn::Weights::Changed::kViewed, nn::Weights::Changed::kCopied}) {
+    const auto model = models::build_model(checkpoint);
+    auto weights = nn::Weights::open(checkpoint, changed);
+    model->prepare_weights(weights);
+    weights.load_into(*model);
+    Stack found;
+    model->visit(found);
+    ASSERT_FALSE(found.stacks.empty());
+    for (const auto& stack : found.stacks) {
+      EXPECT_EQ(stack.flags().row_contiguous, changed == nn::Weights::Changed::kCopied);
+    }
+  }
+}
+
+// mlx-vlm's Gemma 3 has a head of its own, into which it puts the table's packed weight but not its
+// scales: the folder must have all three.
+TEST_F(Convert, TiedHeadsAreWrittenWhereMlxVlmWantsThem) {
+  const std::string gemma = "parity/gemma3/checkpoints/hf-bf16";
+  const std::string table = "language_model.model.embed_tokens.";
+  const std::string head = "language_model.lm_head.";
+  const auto expect_head = [&] {
+    const auto made = tensors_in(out());
+    for (const char* part : {"weight", "scales", "biases"}) {
+      ASSERT_TRUE(made.contains(head + part)) << part;
+      expect_same_bits(part, made.at(head + part), made.at(table + part));
+    }
+    const Checkpoint checkpoint = open_checkpoint(out().string());
+    EXPECT_TRUE(checkpoint.config["tie_word_embeddings"].as_bool());
+    EXPECT_NO_THROW(models::load_model(checkpoint));
+  };
+  run(gemma, {});
+  EXPECT_FALSE(tensors_in(out()).contains(head + "weight"));
+  fs::remove_all(out());
+  const Converted made = run(gemma, quantizing(mixed_recipe("mixed_4_8")));
+  expect_head();
+  EXPECT_EQ(made.bytes_before, run_elsewhere(gemma, {}).bytes_before);
+  EXPECT_EQ(quantization()["language_model.lm_head"]["bits"].as_int32(), 8);
+  // Weights that stay packed are written so too, under keys that config.json did not have.
+  const fs::path old = out().string() + "-old";
+  fs::rename(out(), old);
+  std::string config = read_file(old / "config.json");
+  const std::string key = "\"language_model.lm_head\"";
+  for (size_t at; (at = config.find(key)) != std::string::npos;) {
+    config.replace(at, key.size(), "\"elsewhere\"");
+  }
+  write_file_atomic(old / "config.json", config);
+  convert_checkpoint(open_checkpoint(old.string()), {}, out());
+  expect_head();
+  EXPECT_EQ(quantization()["language_model.lm_head"]["bits"].as_int32(), 8);
+}
+
+TEST_F(Convert, HeadsHaveTheNameThatMlxVlmGivesThem) {
+  const std::string bunny = "parity/llava_bunny/checkpoints/";
+  run(bunny + "hf-bf16", quantizing({quant_format("affine", 32, 4), 8}));
+  const auto made = tensors_in(out());
+  for (const auto& [name, value] : tensors_in(testing::fixture_path(bunny + "mlx-4bit"))) {
+    EXPECT_TRUE(made.contains(name)) << name;
+  }
+  EXPECT_FALSE(made.contains("language_model.lm_head.weight"));
+  EXPECT_EQ(quantization()["language_model.model.lm_head"]["bits"].as_int32(), 8);
+  EXPECT_FALSE(quantization().contains("language_model.lm_head"));
+  EXPECT_NO_THROW(models::load_model(open_checkpoint(out().string())));
+}
+
+// mlx-vlm's Bunny asks for SigLIP's pooling head, which no feature goes through.
+TEST_F(Convert, TensorsThatOnlyMlxVlmReadsAreKept) {
+  const fs::path source = folder_.path() / "source";
+  fs::copy(testing::fixture_path("parity/llava_bunny/checkpoints/hf-bf16"), source);
+  const std::string head = "vision_tower.vision_tower.vision_model.head.";
+  const int64_t bytes = int64_t{2} * 3 * 4;
+  const std::vector<nn::TensorEntry> entries = {
+      {"model." + head + "attention.in_proj_weight", "BF16", {3, 4}},
+      {"model." + head + "probe", "BF16", {3, 4}}};
+  nn::SafetensorsWriter writer(source / "head.safetensors", entries);
+  const std::vector<std::byte> ones(static_cast<size_t>(bytes), std::byte{0x3f});
+  writer.append(ones);
+  writer.append(ones);
+  writer.close();
+  fs::rename(source / "model.safetensors", source / "rest.safetensors");
+  convert_checkpoint(open_checkpoint(source.string()), {}, out());
+  const auto made = tensors_in(out());
+  EXPECT_TRUE(made.contains(head + "attention.in_proj.weight"));
+  EXPECT_TRUE(made.contains(head + "probe"));
+  EXPECT_NO_THROW(models::load_model(open_checkpoint(out().string())));
+}
+
+TEST_F(Convert, TheFamilysOwnTypeIsWritten) {
+  run("parity/pixtral/checkpoints/hf-bf16", {});
+  EXPECT_EQ(open_checkpoint(out().string()).config["model_type"].as_string(), "pixtral");
+  EXPECT_NO_THROW(models::load_model(open_checkpoint(out().string())));
+}
+
+// mlx-vlm's predicate of the family; its mixed recipes do not ask it.
+TEST_F(Convert, HeadsStayPlainWhereMlxVlmLeavesThem) {
+  const std::string mistral = "parity/mistral3/checkpoints/hf-bf16";
+  run(mistral, quantizing({quant_format("affine", 32, 4), {}}));
+  EXPECT_FALSE(tensors_in(out()).contains("language_model.lm_head.scales"));
+  EXPECT_TRUE(tensors_in(out()).contains("language_model.model.embed_tokens.scales"));
+  EXPECT_NO_THROW(models::load_model(open_checkpoint(out().string())));
+  fs::remove_all(out());
+  run(mistral, quantizing({quant_format("affine", 32, 4), 8}));
+  EXPECT_TRUE(tensors_in(out()).contains("language_model.lm_head.scales"));
 }
 
 TEST_F(Convert, MixedBitsAreTheReferences) {
@@ -264,21 +387,22 @@ TEST_F(Convert, SidecarsComeAlongAndNothingElse) {
 
 TEST_F(Convert, ConfigKeepsItsMembersAndSaysTheType) {
   const Json config = Json::parse(
-      R"({"z": [1, 2.5], "_name_or_path": "/home", "torch_dtype": "float32",
+      R"({"z": [1, 2.5], "model_type": "LLaVA", "_name_or_path": "/home", "torch_dtype": "float32",
           "text_config": {"dtype": "float32", "a": 1}})",
       "config.json");
   WeightOptions options;
   options.dtype = mx::float16;
-  EXPECT_EQ(converted_config(config, options, {}).dump(),
-            R"({"text_config":{"a":1,"dtype":"float16"},"torch_dtype":"float16","z":[1,2.5]})");
+  EXPECT_EQ(converted_config({"here", "", config, Json()}, options, {}).dump(),
+            R"({"model_type":"llava","text_config":{"a":1,"dtype":"float16"},)"
+            R"("torch_dtype":"float16","z":[1,2.5]})");
   Plan plan;
   plan.weights.emplace_back().path = "language_model.lm_head";
-  EXPECT_EQ(converted_config(Json::parse(R"({"tie_word_embeddings": true,
-                                             "text_config": {"tie_word_embeddings": true}})",
-                                         "config.json"),
-                             options, plan)
-                .dump(),
-            R"({"text_config":{"tie_word_embeddings":false},"tie_word_embeddings":false})");
+  const Json tied = Json::parse(R"({"model_type": "llava", "tie_word_embeddings": true,
+                                    "text_config": {"tie_word_embeddings": true}})",
+                                "config.json");
+  EXPECT_EQ(converted_config({"here", "", tied, Json()}, options, plan).dump(),
+            R"({"model_type":"llava","text_config":{"tie_word_embeddings":false},)"
+            R"("tie_word_embeddings":false})");
   EXPECT_EQ(config_dtype(config), mx::float32);
   EXPECT_EQ(config_dtype(Json::parse(R"({"text_config": {"dtype": "bfloat16"}})", "x")),
             mx::bfloat16);

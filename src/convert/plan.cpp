@@ -22,11 +22,20 @@ std::vector<int64_t> with_row(std::vector<int64_t> shape, int64_t length) {
   return shape;
 }
 
+int64_t source_bytes(const PlannedWeight& weight) {
+  int64_t bytes = 0;
+  for (const auto& source : weight.sources) bytes += static_cast<int64_t>(source.nbytes());
+  return bytes;
+}
+
 class Planner : public nn::PathVisitor {
  public:
   Planner(const std::map<std::string, mx::array>& convolutions, const WeightOptions& options,
-          int num_layers)
-      : convolutions_(convolutions), options_(options), num_layers_(num_layers) {}
+          const models::Model& model)
+      : convolutions_(convolutions),
+        options_(options),
+        num_layers_(model.info().num_layers),
+        layout_(model.mlx_layout()) {}
 
   void quantizable(nn::QuantizableWeight& weight) override {
     module_ = &weight;
@@ -58,11 +67,20 @@ class Planner : public nn::PathVisitor {
     if (name == "weight") module_ = nullptr;
   }
 
+  // A tensor that no module reads, but perhaps mlx-vlm's.
+  void unread(const std::string& name, const mx::array& value) {
+    const std::string path = layout_.unread ? layout_.unread(name) : "";
+    if (path.empty()) return;
+    copied(path, value);
+    plan_.values += static_cast<int64_t>(value.size());
+  }
+
   Plan take() {
     if (options_.dequantize && !quantised_) {
       fail(ErrorKind::kInvalidArgument,
            "[--dequantize] expected quantised weights but there are none");
     }
+    if (!layout_.second_head.empty()) write_head_again();
     return std::move(plan_);
   }
 
@@ -82,21 +100,60 @@ class Planner : public nn::PathVisitor {
     weight.path = path;
     weight.sources = {source};
     weight.dtype = dtype_of(source);
-    weight.entries = {{path, nn::safetensors_dtype(weight.dtype), shape_of(source)}};
+    weight.entries = {{written_name(path), nn::safetensors_dtype(weight.dtype), shape_of(source)}};
     plan_.weights.push_back(std::move(weight));
+  }
+
+  // What mlx-vlm calls the tensor `path`, or the module.
+  std::string written_name(const std::string& path) const {
+    for (const auto& [here, there] : layout_.names) {
+      if (path == here || path.starts_with(here + ".")) return there + path.substr(here.size());
+    }
+    return path;
+  }
+
+  // The tensors of a packed table of embeddings under the name of the head.
+  void write_head_again() {
+    const std::string& head = layout_.second_head;
+    const auto of = [](const std::string& name, const std::string& module) {
+      return name.starts_with(module + ".");
+    };
+    std::vector<PlannedWeight> again;
+    bool packed = false;
+    for (const auto& weight : plan_.weights) {
+      if (of(weight.entries[0].name, head)) return;  // a head of its own
+      if (!of(weight.entries[0].name, layout_.table)) continue;
+      again.push_back(weight);
+      again.back().path = head + weight.path.substr(layout_.table.size());
+      again.back().again = true;
+      for (auto& entry : again.back().entries) {
+        packed = packed || entry.name.ends_with(".scales");
+        entry.name = head + entry.name.substr(layout_.table.size());
+      }
+    }
+    if (!packed) return;
+    plan_.weights.insert(plan_.weights.end(), again.begin(), again.end());
+    plan_.tied_head_written = true;
+    if (table_format_) plan_.overrides.emplace(head, *table_format_);
   }
 
   // A weight that is quantised already; its scales and biases follow.
   void packed(const mx::array& source) {
     const auto& q = *module_->quantization();
     plan_.values += int64_t{32} * static_cast<int64_t>(source.size()) / q.bits;
-    if (!options_.dequantize) return copied(full_name("weight"), source);
+    if (!options_.dequantize) {
+      if (module_name() == layout_.table) {
+        table_format_ = QuantFormat{kernels::to_string(q.mode), q.group_size, q.bits};
+      }
+      return copied(full_name("weight"), source);
+    }
     PlannedWeight weight;
     weight.work = Work::kDequantize;
     weight.path = module_name();
     weight.format = {kernels::to_string(q.mode), q.group_size, q.bits};
     weight.sources = {source};
-    weight.entries = {{full_name("weight"), "", with_row(shape_of(source), module_->in_size())}};
+    weight.entries = {
+        {written_name(full_name("weight")), "", with_row(shape_of(source), module_->in_size())}};
     plan_.weights.push_back(std::move(weight));
   }
 
@@ -116,6 +173,7 @@ class Planner : public nn::PathVisitor {
       const bool table = dynamic_cast<const nn::Embedding*>(module_) != nullptr;
       if (options_.towers == Towers::kKept || table) return false;
     }
+    if (path == layout_.plain_head && !options_.recipe->more_bits) return false;
     const QuantFormat format = format_of(*options_.recipe, path, num_layers_);
     if (module_->in_size() % format.group_size == 0) return true;
     require_no_smaller_group(path, format);
@@ -145,12 +203,16 @@ class Planner : public nn::PathVisitor {
     const int64_t in = module_->in_size();
     const auto shape = shape_of(source);
     const std::string floats = affine ? nn::safetensors_dtype(weight.dtype) : "U8";
+    const std::string name = written_name(path);
     weight.entries.push_back(
-        {path + ".weight", "U32", with_row(shape, in / 32 * weight.format.bits)});
+        {name + ".weight", "U32", with_row(shape, in / 32 * weight.format.bits)});
     weight.entries.push_back(
-        {path + ".scales", floats, with_row(shape, in / weight.format.group_size)});
-    if (affine) weight.entries.push_back({path + ".biases", floats, weight.entries[1].shape});
-    if (weight.format != options_.recipe->format) plan_.overrides.emplace(path, weight.format);
+        {name + ".scales", floats, with_row(shape, in / weight.format.group_size)});
+    if (affine) weight.entries.push_back({name + ".biases", floats, weight.entries[1].shape});
+    if (weight.format != options_.recipe->format) {
+      plan_.overrides.emplace(name, weight.format);
+      if (path == layout_.table) table_format_ = weight.format;
+    }
     plan_.values += static_cast<int64_t>(source.size());
     plan_.weights.push_back(std::move(weight));
   }
@@ -158,6 +220,8 @@ class Planner : public nn::PathVisitor {
   const std::map<std::string, mx::array>& convolutions_;
   const WeightOptions& options_;
   int num_layers_;
+  models::MlxLayout layout_;
+  std::optional<QuantFormat> table_format_;  // where the head's must be told
   nn::QuantizableWeight* module_ = nullptr;  // whose weight comes next
   bool quantised_ = false;                   // some weight was, before
   Plan plan_;
@@ -168,8 +232,14 @@ class Planner : public nn::PathVisitor {
 int64_t Plan::bytes_before() const {
   int64_t bytes = 0;
   for (const auto& weight : weights) {
-    for (const auto& source : weight.sources) bytes += static_cast<int64_t>(source.nbytes());
+    if (!weight.again) bytes += source_bytes(weight);
   }
+  return bytes;
+}
+
+int64_t Plan::bytes_read() const {
+  int64_t bytes = 0;
+  for (const auto& weight : weights) bytes += source_bytes(weight);
   return bytes;
 }
 
@@ -187,10 +257,11 @@ std::vector<nn::TensorEntry> Plan::entries() const {
   return all;
 }
 
-Plan plan_conversion(models::Model& model, const std::map<std::string, mx::array>& convolutions,
+Plan plan_conversion(models::Model& model, const nn::Weights& weights,
                      const WeightOptions& options) {
-  Planner planner(convolutions, options, model.info().num_layers);
+  Planner planner(weights.convolutions(), options, model);
   model.visit(planner);
+  for (const auto& [name, value] : weights.unread()) planner.unread(name, value);
   return planner.take();
 }
 

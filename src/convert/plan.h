@@ -11,6 +11,7 @@
 #include "convert/recipe.h"
 #include "models/model.h"
 #include "nn/safetensors_writer.h"
+#include "nn/weights.h"
 
 namespace fovea::convert {
 
@@ -39,24 +40,27 @@ struct PlannedWeight {
   // uint8 [rows, groups], after the factors: see clipped().
   std::optional<mx::array> clip_steps = {};
   std::vector<nn::TensorEntry> entries;  // in the order in which they are written
+  bool again = false;                    // under another name; an earlier one has the same sources
 };
 
 struct Plan {
   std::vector<PlannedWeight> weights;
-  // Formats that differ from the recipe's, by module path.
+  // Formats that differ from the recipe's, by what mlx-vlm calls the module.
   std::map<std::string, QuantFormat> overrides;
   int64_t values = 0;                   // parameters, a packed one counted as what it stands for
   std::vector<std::string> left_plain;  // no group of any size divides their rows
 
+  bool tied_head_written = false;  // the table of embeddings, as the head too
+
   int64_t bytes_before() const;
+  int64_t bytes_read() const;  // with what is read twice
   int64_t bytes_after() const;
   std::vector<nn::TensorEntry> entries() const;
 };
 
-// `convolutions` by module path, as nn::Weights gives them. Throws Error(kInvalidArgument) where
-// quantised weights are to be quantised, plain ones to be dequantised, or a smaller group would
-// fit.
-Plan plan_conversion(models::Model& model, const std::map<std::string, mx::array>& convolutions,
+// `weights` were loaded into `model`. Throws Error(kInvalidArgument) where quantised weights are to
+// be quantised, plain ones to be dequantised, or a smaller group would fit.
+Plan plan_conversion(models::Model& model, const nn::Weights& weights,
                      const WeightOptions& options);
 
 }  // namespace fovea::convert

@@ -84,6 +84,10 @@ class Gemma3 : public VitModel {
     return spans;
   }
 
+  MlxLayout mlx_layout() const override {
+    return {.table = "language_model.model.embed_tokens", .second_head = "language_model.lm_head"};
+  }
+
   void visit(nn::Visitor& visitor) override {
     VitModel::visit(visitor);
     visitor.parameter("multi_modal_projector.mm_input_projection_weight", projection_ED_);

@@ -10,6 +10,8 @@
 namespace fovea::models {
 namespace {
 
+constexpr const char* kPooling = "vision_tower.vision_tower.vision_model.head.";
+
 // Names of released checkpoints and of MLX's conversions.
 std::string module_path(const std::string& name) {
   const std::string path =
@@ -20,7 +22,17 @@ std::string module_path(const std::string& name) {
                             {"language_model.model.lm_head.", "language_model.lm_head."},
                             {"lm_head.", "language_model.lm_head."}});
   // The pooling head stands behind the features.
-  return path.starts_with("vision_tower.vision_tower.vision_model.head.") ? "" : path;
+  return path.starts_with(kPooling) ? "" : path;
+}
+
+// The pooling head, whose attention PyTorch and MLX spell in two ways.
+std::string mlx_pooling_path(const std::string& name) {
+  std::string path = replace_prefix(name, {{"model.vision_tower.", "vision_tower."}});
+  if (!path.starts_with(kPooling)) return "";
+  constexpr std::string_view kPacked = "attention.in_proj_";
+  const auto at = path.find(kPacked);
+  if (at != std::string::npos) path[at + kPacked.size() - 1] = '.';
+  return path;
 }
 
 text::DecoderConfig decoder_config(const Checkpoint& checkpoint, const char* type) {
@@ -44,6 +56,15 @@ class LlavaBunny : public DecoderModel {
 
   mx::array encode_media(const MediaSpan& span) const override {
     return projector_(tower_.forward(span.pixels, {tower_.config().num_hidden_layers})[0]);
+  }
+
+  // The head stands within the body there, and the tower's pooling head must be in the file.
+  MlxLayout mlx_layout() const override {
+    const std::string head = "language_model.model.lm_head";
+    return {.names = {{"language_model.lm_head", head}},
+            .unread = mlx_pooling_path,
+            .table = "language_model.model.embed_tokens",
+            .second_head = head};
   }
 
   void visit(nn::Visitor& visitor) override {

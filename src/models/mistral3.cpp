@@ -45,6 +45,8 @@ class Mistral3 : public PixtralModel {
     return projector_(merging_layer_(merged));
   }
 
+  MlxLayout mlx_layout() const override { return {.plain_head = "language_model.lm_head"}; }
+
   void visit(nn::Visitor& visitor) override {
     PixtralModel::visit(visitor);
     visitor.child("multi_modal_projector.norm", norm_);

@@ -19,6 +19,7 @@
 #include "core/prompt.h"
 #include "mlx/array.h"
 #include "models/input_groups.h"
+#include "models/mlx_layout.h"
 #include "nn/kv_cache.h"
 #include "nn/module.h"
 
@@ -76,6 +77,9 @@ class Model : public nn::Module {
   // After loading: what a converter may scale, in the order in which forward() comes to it. None
   // where a family does not say.
   virtual std::vector<InputGroup> input_groups() const { return {}; }
+
+  // What a converter must write otherwise than the modules have it.
+  virtual MlxLayout mlx_layout() const { return {}; }
 
   // Whether the parameter of this full name is read for media alone.
   virtual bool is_media_weight(const std::string&) const { return false; }

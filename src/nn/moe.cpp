@@ -26,11 +26,11 @@ void SparseMoe::unpack(Weights& weights, const std::string& path) {
       const int f = fused.shape(2) / 2;
       const auto part =
           mx::slice(fused, {0, 0, which * f}, {fused.shape(0), fused.shape(1), (which + 1) * f});
-      return mx::contiguous(mx::transpose(part, {0, 2, 1}));
+      return mx::transpose(part, {0, 2, 1});
     };
   };
   const auto turned = [](const mx::array& w) {
-    return w.ndim() == 3 ? mx::contiguous(mx::transpose(w, {0, 2, 1})) : w;
+    return w.ndim() == 3 ? mx::transpose(w, {0, 2, 1}) : w;
   };
   weights.split(path + ".experts.gate_up_proj", {{path + ".switch_mlp.gate_proj.weight", half(0)},
                                                  {path + ".switch_mlp.up_proj.weight", half(1)}});

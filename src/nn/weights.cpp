@@ -81,8 +81,9 @@ Json read_quantization(const Json& config) {
 
 }  // namespace
 
-Weights Weights::open(const Checkpoint& checkpoint) {
+Weights Weights::open(const Checkpoint& checkpoint, Changed changed) {
   Weights weights;
+  weights.changed_ = changed;
   weights.quantization_ = read_quantization(checkpoint.config);
   const Json index = checkpoint.read_json("model.safetensors.index.json");
   const auto shards =
@@ -102,7 +103,10 @@ void Weights::rename(const std::function<std::string(const std::string&)>& rule)
   std::map<std::string, Tensor> renamed;
   for (auto& [name, tensor] : tensors_) {
     const std::string path = rule(name);
-    if (path.empty()) continue;
+    if (path.empty()) {
+      unread_.emplace(tensor.checkpoint_name, std::move(tensor.value));
+      continue;
+    }
     const std::string first = tensor.checkpoint_name;
     if (!renamed.emplace(path, std::move(tensor)).second) {
       fail(ErrorKind::kInvalidData, "[weights] expected one tensor for '{}' but '{}' is another",
@@ -116,9 +120,12 @@ void Weights::transform(const std::string& name,
                         const std::function<mx::array(const mx::array&)>& change) {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) return;
-  found->second.value = change(found->second.value);
+  mx::array& value = found->second.value;
+  value = change(value);
+  if (changed_ == Changed::kCopied) value = mx::contiguous(value);
   // Now, on the loading thread: what the engine is given must not hang on another thread's stream.
-  mx::eval(found->second.value);
+  // A view is made without reading anything.
+  mx::eval(value);
 }
 
 void Weights::split(const std::string& name, const std::vector<Part>& parts) {
@@ -172,15 +179,18 @@ void Weights::release_pages() const {
   for (const auto& file : files_) MappedFile::give_back(file->bytes());
 }
 
-// Overrides are keyed by the module's path, with or without the name of the language model.
-std::optional<kernels::Quantization> Weights::quantization_of(const std::string& path) const {
+// Overrides are keyed by the module's path, with or without the name of the language model, or by
+// what the checkpoint calls it.
+std::optional<kernels::Quantization> Weights::quantization_of(const std::string& path,
+                                                              const std::string& own_name) const {
   if (quantization_.is_null()) {
     fail(ErrorKind::kInvalidData,
          "[config.json] expected 'quantization' because '{}' has scales but there is none", path);
   }
   Json found = quantization_;
   constexpr std::string_view prefix = "language_model.";
-  for (const auto& name : {path, path.starts_with(prefix) ? path.substr(prefix.size()) : path}) {
+  for (const auto& name :
+       {path, path.starts_with(prefix) ? path.substr(prefix.size()) : path, own_name}) {
     const Json entry = quantization_[name];
     if (entry.is_bool() && !entry.as_bool()) return std::nullopt;
     if (entry.is_object()) found = entry;
@@ -250,7 +260,9 @@ class WeightLoader : public PathVisitor {
            "[weights] expected scales and biases of one type for '{}' but they are {} and {}", path,
            kernels::dtype_text(*scales), kernels::dtype_text(*biases));
     }
-    if (const auto found = weights_.quantization_of(path)) weight.set_quantization(*found, path);
+    const std::string& own = weights_.tensors_.at(full_name("scales")).checkpoint_name;
+    const auto found = weights_.quantization_of(path, own.substr(0, own.rfind('.')));
+    if (found) weight.set_quantization(*found, path);
   }
 
  private:

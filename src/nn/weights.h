@@ -22,10 +22,14 @@ class Weights {
   // model.safetensors.index.json's shards when there is an index, else model.safetensors, else
   // every *.safetensors of the folder but consolidated.*. Throws fovea::Error for a missing,
   // hostile or misnamed file and for a quantisation that is not one of MLX's.
-  static Weights open(const Checkpoint& checkpoint);
+  // Weights that are laid out otherwise than their modules (transform(), split()) get memory of
+  // their own in rows, as kernels read them, or stay views of the file, for who takes them piece by
+  // piece: a stack of experts may be larger than all memory.
+  enum class Changed { kCopied, kViewed };
+  static Weights open(const Checkpoint& checkpoint, Changed changed = Changed::kCopied);
 
-  // Renames every tensor to its module path; an empty result drops it. The name in the checkpoint
-  // is kept for messages.
+  // Renames every tensor to its module path; an empty result puts it aside. The name in the
+  // checkpoint is kept for messages.
   void rename(const std::function<std::string(const std::string&)>& rule);
 
   // Replaces a tensor that is there by `change` of it: for layouts that differ between writers.
@@ -41,6 +45,9 @@ class Weights {
 
   // The same weights as MLX's convolutions hold them, [out, ..., in], by module path.
   const std::map<std::string, mx::array>& convolutions() const { return convolutions_; }
+
+  // What no module reads, by the checkpoint's names.
+  const std::map<std::string, mx::array>& unread() const { return unread_; }
 
   // Lets the system have the memory of weights that were read; they are read again when needed.
   // REQUIRES: nothing has taken over the memory of an array that came from here.
@@ -62,10 +69,14 @@ class Weights {
     mx::array value;
     std::string checkpoint_name;
   };
-  std::optional<kernels::Quantization> quantization_of(const std::string& path) const;
+  // Of the module at `path`, which the checkpoint calls `own_name`.
+  std::optional<kernels::Quantization> quantization_of(const std::string& path,
+                                                       const std::string& own_name) const;
 
+  Changed changed_ = Changed::kCopied;
   std::map<std::string, Tensor> tensors_;
   std::map<std::string, mx::array> convolutions_;
+  std::map<std::string, mx::array> unread_;
   std::vector<std::shared_ptr<MappedFile>> files_;
   Json quantization_;  // config.json's object, or null
 };

@@ -72,6 +72,20 @@ class Parent : public Module {
   Linear linear{64, 4, Linear::Bias::kNone};
 };
 
+// Overrides are written under what the checkpoint calls a module, which may be another name.
+TEST(Weights, QuantisationIsFoundUnderTheCheckpointsOwnName) {
+  std::vector<Tensor> tensors = {{"body.head.weight", "U32", {4, 16}},
+                                 {"body.head.scales", "BF16", {4, 1}},
+                                 {"body.head.biases", "BF16", {4, 1}}};
+  auto weights = Folder(tensors, R"({"quantization": {"group_size": 64, "bits": 4,
+                                     "body.head": {"group_size": 64, "bits": 8}}})")
+                     .weights();
+  weights.rename([](const std::string& name) { return "fc." + name.substr(10); });
+  Parent parent;
+  weights.load_into(parent);
+  EXPECT_EQ(parent.linear.quantization()->bits, 8);
+}
+
 std::vector<Tensor> below_fc(std::vector<Tensor> tensors) {
   for (auto& tensor : tensors) tensor.name = "fc." + tensor.name;
   return tensors;

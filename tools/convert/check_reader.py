@@ -1,14 +1,21 @@
-"""Proves `fovea convert` against mlx-vlm, the reference: models/fovea-tiny in many formats.
+"""Proves `fovea convert` against mlx-vlm, the reference: models/fovea-tiny in many formats, and a
+checkpoint of every family.
 
 For each format: the tensors are, bit by bit, those that mlx-vlm's own converter writes; mlx-vlm loads
 Fovea's folder; and where Fovea reads the format too, both give the same greedy answers about
 examples/pictures (float32 products on both sides, since bf16 sums may tip a close choice).
 
+For each checkpoint of tests/fixtures/parity, plain and in 4 bits: mlx-vlm loads Fovea's folder with
+no tensor missing or left over, and Fovea's tensors are those of mlx-vlm's converter where that can
+read the source. What mlx-vlm can read of no folder is listed with the reason, and fails so.
+
     build/reference-venv/bin/python tools/convert/check_reader.py     # after ./dev reference
+    build/reference-venv/bin/python tools/convert/check_reader.py '4 bits' gemma3 pixtral
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,9 +25,11 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARAL
 
 import mlx.core as mx
 from mlx.utils import tree_map
+import mlx_vlm.convert
 from mlx_vlm import generate, load
 from mlx_vlm.convert import convert
 from mlx_vlm.prompt_utils import apply_chat_template
+from mlx_vlm.utils import load_config, load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FOVEA = ROOT / "build/release/fovea"
@@ -53,6 +62,26 @@ FORMATS = {
     # mlx-vlm searches scales too, but others.
     "4 bits, scaled": (["--q-bits", "4", "--awq"], None, True),
     "3 bits, scaled and cut": (["--q-bits", "3", "--awq-clip"], None, True),
+}
+
+FIXTURES = ROOT / "tests/fixtures/parity"
+
+# Members of config.json that the fixtures lack and released checkpoints have, or that mlx-vlm looks
+# for elsewhere.
+RELEASED = {
+    "gemma3": {"text_config": {"mm_tokens_per_image": 4}},
+    "llava_bunny": {"auto_map": {}},
+}
+
+# What mlx-vlm says of checkpoints that it cannot read in any layout, and why.
+UNREADABLE = {
+    "internvl_chat/llama-bf16": ("k_norm.weight", "it knows no InternVL around llama"),
+    "llava_bunny/llama-bf16": ("q_proj.bias", "it knows Bunny around qwen2 alone, whose attention has biases"),
+    "llava_next/qwen2-bf16": ("Model type qwen2 not supported", "it knows LLaVA-NeXT around llama alone"),
+    "paligemma/hf-bf16": ("q_proj.weight", "it takes Gemma's head_dim for hidden_size over heads"),
+    "phi3_v/hf-bf16": ("Missing", "its tower has CLIP's 24 layers whatever the config says"),
+    "phi3_v/mlx-4bit": ("Missing", "its tower has CLIP's 24 layers whatever the config says"),
+    "transformers/mistral_f16": ("Model type mistral not supported", "it knows no LLaVA around mistral"),
 }
 
 
@@ -120,14 +149,124 @@ def check(name, scratch, pictures):
     return good, "; ".join(words)
 
 
-def main():
+def pooling_head(config):
+    """SigLIP's, which Bunny's releases have and its fixtures do not."""
+    wide, inner = config["vision_config"]["hidden_size"], config["vision_config"]["intermediate_size"]
+    shapes = {
+        "probe": (1, 1, wide),
+        "attention.in_proj_weight": (3 * wide, wide),
+        "attention.in_proj_bias": (3 * wide,),
+        "attention.out_proj.weight": (wide, wide),
+        "attention.out_proj.bias": (wide,),
+        "layernorm.weight": (wide,),
+        "layernorm.bias": (wide,),
+        "mlp.fc1.weight": (inner, wide),
+        "mlp.fc1.bias": (inner,),
+        "mlp.fc2.weight": (wide, inner),
+        "mlp.fc2.bias": (wide,),
+    }
+    prefix = "model.vision_tower.vision_tower.vision_model.head."
+    return {prefix + name: mx.random.normal(shape).astype(mx.bfloat16) for name, shape in shapes.items()}
+
+
+def merged(config, more):
+    for key, value in more.items():
+        config[key] = merged(config.get(key, {}), value) if isinstance(value, dict) else value
+    return config
+
+
+def released(fixture, folder, tied):
+    """The fixture as a release would have it; tied, of Bunny: with the table of embeddings as head."""
+    shutil.copytree(fixture, folder)
+    config = json.loads((folder / "config.json").read_text())
+    merged(config, RELEASED.get(fixture.parents[1].name, {}))
+    if fixture.parents[1].name == "llava_bunny":
+        weights = tensors(folder) | pooling_head(config)
+        if tied:
+            config["tie_word_embeddings"] = True
+            weights = {name: value for name, value in weights.items() if "lm_head" not in name}
+        mx.eval(weights)
+        (folder / "model.safetensors").unlink()
+        mx.save_safetensors(str(folder / "model.safetensors"), weights)
+    (folder / "config.json").write_text(json.dumps(config))
+    return config
+
+
+class NoProcessor:
+    """The fixtures' processors are not what is converted."""
+
+
+def reference(source, folder, quantized):
+    """What mlx-vlm's converter writes; nothing where it cannot read the source."""
+    try:
+        network = load_model(source, lazy=True)
+    except Exception:
+        return None
+    mlx_vlm.convert.fetch_from_hub = lambda *args, **options: (network, load_config(source), NoProcessor())
+    convert(hf_path=str(source), mlx_path=str(folder), quantize=quantized, q_bits=4, q_group_size=32)
+    return tensors(folder)
+
+
+def check_fixture(fixture, scratch, flags, tied):
+    name = f"{fixture.parents[1].name}/{fixture.name}"
+    source, ours = scratch / "source", scratch / "ours"
+    config = released(fixture, source, tied)
+    command = [FOVEA, "convert", source, ours, *flags]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    if ran.returncode:
+        return False, ran.stderr.strip()
+    expected, reason = UNREADABLE.get(name, (None, None))
+    try:
+        load_model(ours)
+    except Exception as error:
+        return bool(expected) and expected in str(error), reason or f"mlx-vlm does not load it: {error}"
+    if expected:
+        return False, f"mlx-vlm loads it, though {reason}"
+    theirs = None if "quantization" in config else reference(source, scratch / "theirs", bool(flags))
+    if theirs is None:
+        return True, "mlx-vlm loads it"
+    made = tensors(ours)
+    # A plain head that is the table is left out: mlx-vlm fills it.
+    table = theirs.get("language_model.model.embed_tokens.weight")
+    for head in ("language_model.lm_head.weight", "language_model.model.lm_head.weight"):
+        if head in theirs and head not in made and mx.array_equal(theirs[head], table).item():
+            del theirs[head]
+    bad = differences(made, theirs)
+    return not bad, f"mlx-vlm loads it; tensors {'differ: ' + str(bad[:3]) if bad else 'equal'}"
+
+
+def check_fixtures(families):
+    """Yields what each case is called and how it went."""
+    for fixture in sorted(FIXTURES.glob("*/checkpoints/*")):
+        if fixture.parents[1].name not in families:
+            continue
+        packed = "quantization" in json.loads((fixture / "config.json").read_text())
+        for flags in [[]] if packed else [[], ["--q-bits", "4", "--q-group-size", "32"]]:
+            for tied in [False, True] if fixture.parents[1].name == "llava_bunny" and not packed else [False]:
+                with tempfile.TemporaryDirectory() as scratch:
+                    good, words = check_fixture(fixture, Path(scratch), flags, tied)
+                label = f"{fixture.parents[1].name}/{fixture.name}"
+                yield f"{label}{' tied' if tied else ''}{' 4 bits' if flags else ''}", good, words
+
+
+def check_formats(names):
     pictures = sorted((ROOT / "examples/pictures").glob("*.png"))
-    failures = 0
-    for name in sys.argv[1:] or FORMATS:
+    for name in names:
         with tempfile.TemporaryDirectory() as scratch:
-            good, words = check(name, Path(scratch), pictures)
-        failures += not good
-        print(f"{'ok  ' if good else 'FAIL'} {name}: {words}", flush=True)
+            yield name, *check(name, Path(scratch), pictures)
+
+
+def main():
+    families = [folder.parent.name for folder in sorted(FIXTURES.glob("*/checkpoints"))]
+    wanted = sys.argv[1:] or [*FORMATS, *families]
+    failures = 0
+    for checks in (
+        check_formats([name for name in wanted if name in FORMATS]),
+        check_fixtures([name for name in wanted if name in families]),
+    ):
+        for name, good, words in checks:
+            failures += not good
+            print(f"{'ok  ' if good else 'FAIL'} {name}: {words}", flush=True)
     sys.exit(failures > 0)
 
 
