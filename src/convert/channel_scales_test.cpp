@@ -92,7 +92,7 @@ class ChannelScales : public ::testing::Test {
                         [](int64_t) {});
     for (const auto& weight : plan.weights) stream.write(weight);
     writer.close();
-    copy_sidecars(source.folder, out);
+    copy_sidecars(source.folder, out, out);
     write_file_atomic(out / "config.json", source.config.dump());
     return open_checkpoint(out.string());
   }

@@ -118,7 +118,7 @@ Converted convert_checkpoint(const Checkpoint& checkpoint, const Options& given,
 
   DraftFolder folder(out);
   require_room("convert", folder.draft(), converted.bytes_after);
-  copy_sidecars(checkpoint.folder, folder.draft());
+  copy_sidecars(checkpoint.folder, folder.draft(), folder.draft());
   converted.files = write_weights(plan, weights, options, step, folder.draft()).files;
   const std::string what = sentence_on(options, converted.bits_per_weight());
   write_file_atomic(folder.draft() / "README.md", model_card(checkpoint, what));

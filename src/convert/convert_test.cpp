@@ -385,6 +385,26 @@ TEST_F(Convert, SidecarsComeAlongAndNothingElse) {
   EXPECT_EQ(card.find("old"), std::string::npos);
 }
 
+// A folder within the model, and links that lead around in a circle.
+TEST_F(Convert, TheResultMayLieInTheModel) {
+  const fs::path source = folder_.path() / "source";
+  fs::copy(testing::fixture_path(kQwen + "hf-f32"), source, fs::copy_options::recursive);
+  fs::create_directories(source / "more");
+  write_file_atomic(source / "more" / "extra.jinja", "x");
+  fs::create_directory_symlink("..", source / "more" / "around");
+  fs::create_directory_symlink(testing::fixture_path(kWide), source / "elsewhere");
+  for (const auto& inside : {source / "out", source / "more" / "out"}) {
+    convert_checkpoint(open_checkpoint(source.string()), {}, inside);
+    EXPECT_TRUE(fs::exists(inside / "more" / "extra.jinja"));
+    EXPECT_FALSE(fs::exists(inside / "more" / "around"));
+    EXPECT_FALSE(fs::exists(inside / "elsewhere"));
+    for (const auto& entry : fs::recursive_directory_iterator(inside)) {
+      EXPECT_EQ(entry.path().string().find("partial"), std::string::npos) << entry.path();
+    }
+    fs::remove_all(inside);
+  }
+}
+
 TEST_F(Convert, ConfigKeepsItsMembersAndSaysTheType) {
   const Json config = Json::parse(
       R"({"z": [1, 2.5], "model_type": "LLaVA", "_name_or_path": "/home", "torch_dtype": "float32",

@@ -45,28 +45,36 @@ std::string front_matter(const std::string& card, std::initializer_list<std::str
 // org/name of a checkpoint that was named so and not as a folder.
 std::string repository_of(const Checkpoint& source) {
   const auto named = parse_hub_model(source.name);
-  return named && !fs::exists(source.name) ? named->repository : "";
+  std::error_code unreadable;
+  return named && !fs::exists(source.name, unreadable) ? named->repository : "";
 }
 
 }  // namespace
 
-void copy_sidecars(const fs::path& from, const fs::path& to) {
+void copy_sidecars(const fs::path& from, const fs::path& to, const fs::path& draft) {
   std::error_code error;
   const auto require = [&](const fs::path& name) {
     if (!error) return;
     fail(ErrorKind::kIo, "[convert] expected to copy '{}' but got: {}", name.string(),
          error.message());
   };
-  for (const auto& entry : fs::directory_iterator(from)) {
-    const fs::path name = entry.path().filename();
+  fs::directory_iterator entry(from, error);
+  require(from.filename());
+  for (; entry != fs::directory_iterator(); entry.increment(error), require(from.filename())) {
+    const fs::path name = entry->path().filename();
+    std::error_code unreadable;  // what cannot be looked at is neither
     if (name.string().starts_with(".")) continue;
-    if (entry.is_directory()) {
+    if (entry->is_directory(unreadable)) {
+      // A link may lead out of the model, or back to a folder above.
+      if (entry->is_symlink(unreadable) || fs::equivalent(entry->path(), draft, unreadable)) {
+        continue;
+      }
       fs::create_directory(to / name, error);
       require(name);
-      copy_sidecars(entry.path(), to / name);
-      if (fs::is_empty(to / name)) fs::remove(to / name);
-    } else if (entry.is_regular_file() && is_sidecar(entry.path())) {
-      fs::copy_file(entry.path(), to / name, error);
+      copy_sidecars(entry->path(), to / name, draft);
+      if (fs::is_empty(to / name, unreadable)) fs::remove(to / name, unreadable);
+    } else if (is_sidecar(entry->path()) && entry->is_regular_file(unreadable)) {
+      fs::copy_file(entry->path(), to / name, error);
       require(name);
     }
   }

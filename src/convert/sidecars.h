@@ -8,9 +8,11 @@
 
 namespace fovea::convert {
 
-// Copies tokenizer, processor, template and licence files, folders within too. Weights, code,
-// pickles, config.json and what describes the old weights stay behind. Throws Error(kIo).
-void copy_sidecars(const std::filesystem::path& from, const std::filesystem::path& to);
+// Copies tokenizer, processor, template and licence files, folders within too, but not `draft`,
+// which may lie in there. Weights, code, pickles, config.json, what describes the old weights and
+// links to folders stay behind. Throws Error(kIo).
+void copy_sidecars(const std::filesystem::path& from, const std::filesystem::path& to,
+                   const std::filesystem::path& draft);
 
 // README.md in the form of a model card: tags and base_model (where the checkpoint has the name of
 // a repository), and the licence and languages that the source's card names. `what` is a sentence
