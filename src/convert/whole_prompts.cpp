@@ -1,15 +1,12 @@
 #include "convert/whole_prompts.h"
 
-#include <algorithm>
-
+#include "kernels/views.h"
 #include "mlx/ops.h"
 
 namespace fovea::convert {
 namespace {
 
-mx::array rows_of(const mx::array& x, int begin, int end) {
-  return mx::slice(x, {begin, 0, 0}, {end, x.shape(1), x.shape(2)});
-}
+using kernels::rows_of;
 
 kernels::AttentionOptions options_of(const nn::AttentionSpec& spec) {
   kernels::AttentionOptions options{spec.scale, spec.window, spec.softcap};
@@ -54,15 +51,7 @@ std::vector<nn::LookingRows> WholePrompts::looking_rows(
   std::vector<nn::LookingRows> looking;
   for (const auto& segment : segments) {
     const auto found = views_.find(segment.sequence);
-    if (found == views_.end()) continue;
-    const auto& views = found->second;
-    for (size_t i = 0; i < views.size(); ++i) {
-      const int end = i + 1 < views.size() ? views[i + 1].begin : segment.count;
-      const int count = std::min(end, segment.count) - views[i].begin;
-      if (count <= 0) continue;
-      looking.push_back({segment.sequence, segment.begin + views[i].begin, count, false,
-                         views[i].states, views[i].blind});
-    }
+    if (found != views_.end()) nn::add_looking_rows(found->second, segment, 0, looking);
   }
   return looking;
 }

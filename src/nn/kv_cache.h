@@ -60,6 +60,10 @@ struct LookingRows {
   bool blind = false;
 };
 
+// Adds those of a segment whose sequence has these views and had `rows` rows before it.
+void add_looking_rows(std::span<const MediaView> views, const Segment& segment, int rows,
+                      std::vector<LookingRows>& looking);
+
 class KvCache {
  public:
   virtual ~KvCache() = default;

@@ -24,16 +24,10 @@ using ::testing::HasSubstr;
 using testing::LocalHub;
 using testing::Outcome;
 using testing::shell;
+using testing::some_bytes;
 namespace fs = std::filesystem;
 
 constexpr const char* kWeights = "model.safetensors";
-
-std::string some_bytes(size_t size) {
-  std::string bytes(size, '\0');
-  uint32_t state = 1;
-  for (char& c : bytes) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
-  return bytes;
-}
 
 class HubCommands : public ::testing::Test {
  protected:

@@ -21,6 +21,14 @@
 
 namespace fovea::testing {
 
+// The same at every call.
+inline std::string some_bytes(size_t size) {
+  std::string bytes(size, '\0');
+  uint32_t state = 1;
+  for (char& c : bytes) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  return bytes;
+}
+
 class LocalHub {
  public:
   struct Request {

@@ -240,15 +240,7 @@ std::vector<nn::LookingRows> ContiguousCache::looking_rows(
   std::vector<nn::LookingRows> looking;
   for (const auto& segment : segments) {
     const auto& sequence = sequences_.at(segment.sequence);
-    const auto& views = sequence.views;
-    const int end = sequence.rows + segment.count;
-    for (size_t i = 0; i < views.size(); ++i) {
-      const int from = std::max(views[i].begin, sequence.rows);
-      const int to = i + 1 < views.size() ? std::min(views[i + 1].begin, end) : end;
-      if (from >= to) continue;
-      looking.push_back({segment.sequence, segment.begin + from - sequence.rows, to - from,
-                         segment.decode, views[i].states, views[i].blind});
-    }
+    nn::add_looking_rows(sequence.views, segment, sequence.rows, looking);
   }
   return looking;
 }
