@@ -12,6 +12,10 @@ if(FOVEA_SANITIZE)
   target_compile_options(fovea_flags INTERFACE -Wno-maybe-uninitialized)
   target_compile_options(fovea_flags INTERFACE -fsanitize=${FOVEA_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(fovea_flags INTERFACE -fsanitize=${FOVEA_SANITIZE})
+  if(FOVEA_SANITIZE STREQUAL "thread")
+    # Boost.Asio's fences, which this sanitizer does not know.
+    target_compile_definitions(fovea_flags INTERFACE BOOST_ASIO_DISABLE_FENCED_BLOCK)
+  endif()
 endif()
 
 find_program(CCACHE_PROGRAM ccache)
