@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "generate/cache/contiguous_cache.h"
+#include "generate/cache/block_cache.h"
 #include "kernels/memory.h"
 #include "kernels/op.h"
 #include "limits.h"
@@ -72,9 +72,9 @@ class RandomWeights : public nn::PathVisitor {
 class Steps {
  public:
   Steps(const models::text::Decoder& decoder, int rows, int depth)
-      : decoder_(decoder), rows_(rows), cache_({decoder.config().num_hidden_layers, 0}) {
+      : decoder_(decoder), rows_(rows), cache_({.layers = decoder.kv_layers()}) {
     for (int i = 0; i < rows; ++i) {
-      const int sequence = cache_.add_sequence(generate::expected_rows(depth, depth));
+      const int sequence = cache_.add_sequence();
       for (position_ = 0; position_ < depth;) {
         const int count = std::min(kChunk, depth - position_);
         const nn::Segment segment{sequence, 0, count, false};
@@ -102,13 +102,15 @@ class Steps {
                                   : mx::full({count}, position_, mx::int32);
     const models::Batch batch{decoder_.embed_tokens(tokens), mx::reshape(positions, {1, count}),
                               segments, wanted};
-    mx::eval(decoder_.forward(batch, cache_, {}));
+    const auto logits = decoder_.forward(batch, cache_, {});
+    mx::eval({logits, cache_.step_output()});
+    cache_.keep_step();
   }
 
   const models::text::Decoder& decoder_;
   int rows_;
   int position_ = 0;
-  generate::ContiguousCache cache_;
+  generate::BlockCache cache_;
   std::vector<nn::Segment> segments_;
 };
 

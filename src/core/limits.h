@@ -46,9 +46,15 @@ inline constexpr Limit<int> kQuantizedKvStart = {"quantized_kv_start", "--quanti
                                                  1 << 30, 5000};
 inline constexpr Limit<int> kPrefillStepSize = {"prefill_step_size", "--prefill-step-size", 1,
                                                 1 << 20, 2048};
+inline constexpr Limit<int> kSequencesMax = {"sequences_max", "--sequences-max", 1, 1024, 32};
+// Without one, half of the memory that is free.
+inline constexpr Limit<int64_t> kKvCacheBytes = {"kv_cache_bytes", "--kv-cache-bytes", 0,
+                                                 int64_t{1} << 44, 0};
+inline constexpr Limit<int64_t> kVisionCacheBytes = {"vision_cache_bytes", "--vision-cache-bytes",
+                                                     0, int64_t{1} << 44, int64_t{256} << 20};
 // Without one, the usable cores; FOVEA_THREADS too.
 inline constexpr Limit<int> kThreads = {"threads", "--threads", 1, kThreadsMax, 0};
-inline constexpr int kRequestsMax = 64;  // waiting and running
+inline constexpr int kRequestsMax = 256;  // waiting and running
 
 // Transfers of one file at once.
 inline constexpr Limit<int> kConnections = {"connections", "--connections", 1, 32, 4};

@@ -9,8 +9,11 @@
 
 #include "base/error.h"
 #include "core/limits.h"
-#include "generate/cache/contiguous_cache.h"
+#include "generate/cache/block_cache.h"
+#include "generate/memory_estimate.h"
+#include "generate/reuse.h"
 #include "generate/scheduler.h"
+#include "generate/step_batch.h"
 #include "kernels/memory.h"
 #include "kernels/op.h"
 #include "kernels/views.h"
@@ -30,6 +33,17 @@ void check_biases(const SamplingParams& params, int vocab_size) {
     fail(ErrorKind::kInvalidArgument, "[sampling] expected biases of tokens below {} but got {}",
          vocab_size, id);
   }
+}
+
+// Where older rows leave or change in the step that finds too many, a step's size shows.
+bool has_fixed_steps(const EngineOptions& options) {
+  return options.max_kv_size > 0 || (options.kv_bits > 0 && options.quantized_kv_start > 0);
+}
+
+// Half of what is free, where nobody says.
+int64_t kv_cache_bytes(const EngineOptions& options) {
+  if (options.kv_cache_bytes > 0) return options.kv_cache_bytes;
+  return available_memory().value_or(0) / 2;
 }
 
 }  // namespace
@@ -54,9 +68,12 @@ class Engine::Impl {
       : model_(std::move(model)),
         tokenizer_(std::move(tokenizer)),
         options_(std::move(options)),
-        scheduler_(options_.prefill_step_size),
-        cache_({model_->info().num_layers - model_->info().cross_layers, options_.max_kv_size,
-                options_.kv_bits, options_.kv_group_size, options_.quantized_kv_start}) {
+        scheduler_({options_.prefill_step_size, options_.sequences_max, has_fixed_steps(options_)}),
+        cache_({model_->kv_layers(), options_.max_kv_size, options_.kv_bits, options_.kv_group_size,
+                options_.quantized_kv_start, kv_cache_bytes(options_)}),
+        reuse_(*model_, cache_,
+               {options_.prefix_cache && !options_.stage_sink, options_.recompute_generated,
+                options_.vision_cache_bytes}) {
     for (const int32_t id : model_->info().eos_token_ids) stop_ids_.insert(id);
     for (const int32_t id : tokenizer_->eos_token_ids()) stop_ids_.insert(id);
     if (options_.turn_end_id) stop_ids_.insert(*options_.turn_end_id);
@@ -80,6 +97,10 @@ class Engine::Impl {
     const int room = info.context_length - static_cast<int>(prompt.tokens.size());
     Sampler sampler(resolve_sampling(params, options_.generation_config), prompt.tokens);
     TextStream stream(tokenizer_, params.stop);
+    std::vector<Sha256Bytes> contents;
+    for (const auto& span : prompt.media) {
+      if (reuse_.on()) contents.push_back(content_hash(span));
+    }
     const std::lock_guard lock(mutex_);
     if (static_cast<int>(live_.size()) >= options_.requests_max) {
       fail(ErrorKind::kBusy, "[engine] expected fewer than {} requests at once but all are taken",
@@ -88,6 +109,7 @@ class Engine::Impl {
     auto request =
         std::make_shared<Request>(++last_id_, std::move(prompt), std::min(params.max_tokens, room),
                                   std::move(sampler), std::move(stream), std::move(sink));
+    request->contents = std::move(contents);
     live_.push_back(request);
     inbox_.push_back(request);
     wake_.notify_all();
@@ -106,7 +128,8 @@ class Engine::Impl {
   void run() {
     while (take_inbox()) {
       drop_cancelled();
-      if (!scheduler_.empty()) step(scheduler_.next_step());
+      start_waiting();
+      if (const auto rows = scheduler_.next_step(); !rows.empty()) step(rows);
     }
   }
 
@@ -114,12 +137,17 @@ class Engine::Impl {
   bool take_inbox() {
     std::unique_lock lock(mutex_);
     wake_.wait(lock, [&] { return ending_ || !inbox_.empty() || !scheduler_.empty(); });
-    for (auto& request : inbox_) {
-      request->spans = model_->attention_spans(request->prompt);
-      scheduler_.add(std::move(request));
+    const auto arrived = std::exchange(inbox_, {});
+    const bool going_on = !ending_ || !arrived.empty() || !scheduler_.empty();
+    lock.unlock();
+    for (const auto& request : arrived) {
+      scheduler_.add(request);
+      guard(*request, [&] {
+        request->spans = model_->attention_spans(request->prompt);
+        reuse_.survey(*request);
+      });
     }
-    inbox_.clear();
-    return !ending_ || !scheduler_.empty();
+    return going_on;
   }
 
   void drop_cancelled() {
@@ -130,15 +158,40 @@ class Engine::Impl {
     }
   }
 
-  // A step has one row for now, so whatever it throws is that row's failure.
-  void step(const std::vector<StepRow>& rows) {
-    for (const auto& row : rows) {
-      guard(*row.request, [&] {
-        if (row.prefill && row.begin == 0) start(*row.request);
-        compute(row);
-        deliver(row);
-      });
+  // All that may run now, but for media: those of one request between two steps.
+  void start_waiting() {
+    bool media = false;
+    while (const auto request = scheduler_.next_to_start()) {
+      if (media && !request->prompt.media.empty()) return;
+      media = media || !request->prompt.media.empty();
+      guard(*request, [&] { start(*request); });
     }
+  }
+
+  // A step that fails is taken row by row: only what fails alone has failed.
+  void step(const std::vector<StepRow>& rows) {
+    const auto begin = Clock::now();
+    try {
+      compute(rows);
+    } catch (const NoRoom&) {
+      cache_.abandon_step();
+      return give_way(*rows.back().request);
+    } catch (const std::exception&) {
+      cache_.abandon_step();
+      if (rows.size() > 1) {
+        for (const auto& row : rows) step({row});
+        return;
+      }
+      guard(*rows[0].request, [] { throw; });
+      return;
+    }
+    scheduler_.took(rows, milliseconds(Clock::now() - begin) / 1000);
+    int at = 0;  // among the logits
+    for (const auto& row : rows) {
+      const int of_row = row.wants_logits ? at++ : -1;
+      guard(*row.request, [&] { deliver(row, of_row); });
+    }
+    logits_.reset();
   }
 
   // What a request's own work throws ends that request.
@@ -146,6 +199,8 @@ class Engine::Impl {
   void guard(Request& request, Work work) {
     try {
       work();
+    } catch (const NoRoom&) {
+      give_way(request);
     } catch (const Error& error) {
       end(request, Failed{error.kind(), error.what()});
     } catch (const std::exception& error) {
@@ -153,21 +208,43 @@ class Engine::Impl {
     }
   }
 
+  // There was no room for the keys and values of `request`: another waits, or it does.
+  void give_way(Request& request) {
+    const auto waiting = scheduler_.make_one_wait(request);
+    if (waiting) return begin_anew(*waiting);
+    end(request,
+        Failed{ErrorKind::kTooLarge,
+               fmt::format("[cache] expected keys and values of {} tokens to fit {} MB "
+                           "but they do not",
+                           request.prompt_length() + static_cast<int>(request.generated.size()),
+                           cache_.bytes_max() / 1'000'000)});
+  }
+
+  void begin_anew(Request& request) {
+    if (!request.started()) return;
+    reuse_.leave_rows(request, true);
+    cache_.remove_sequence(request.sequence);
+    request.sequence = -1;
+    request.rows_kept = 0;
+    request.inputs_embeds_LD.reset();
+  }
+
   void start(Request& request) {
     const auto& sink = options_.stage_sink;
-    request.sink(PrefillProgress{0, request.prompt_length()});
-    request.sequence =
-        cache_.add_sequence(expected_rows(request.prompt_length(), request.max_tokens));
-    const auto begin = Clock::now();
-    request.inputs_embeds_LD =
-        models::embed_prompt(*model_, request.prompt, request.sequence, cache_, sink);
-    if (!request.prompt.media.empty()) {
-      // The towers run now and not within the first chunk: their time is told apart, and their
-      // memory is free again before the decoder asks for its own.
-      mx::eval(*request.inputs_embeds_LD);
-      mx::eval(cache_.buffers());
-      kernels::trim_allocator_cache();
-      request.vision_ms = milliseconds(Clock::now() - begin);
+    const bool first_time = request.prefilled == 0;
+    if (first_time) request.sink(PrefillProgress{0, request.prompt_length()});
+    const auto found = reuse_.find_rows(request);
+    request.sequence = cache_.add_sequence(found);
+    request.rows_kept = found.rows;
+    request.embeds_begin = std::min(found.rows, request.prompt_length());
+    request.prefilled = std::max(request.prefilled, request.embeds_begin);
+    if (first_time) request.cached_tokens = request.embeds_begin;
+    if (request.embeds_begin < request.prompt_length()) {
+      request.inputs_embeds_LD = models::embed_prompt(
+          *model_, request.prompt, request.embeds_begin,
+          [&](size_t medium) { return reuse_.features(request, medium); }, request.sequence, cache_,
+          sink);
+      mx::eval(cache_.states());
     }
     const auto positions = model_->position_ids(request.prompt);
     request.position_ids_AL = positions.position_ids_AL;
@@ -178,60 +255,39 @@ class Engine::Impl {
     sink("position_ids", flat ? mx::reshape(ids_AL, {-1}) : ids_AL);
   }
 
-  mx::array embeds_of(const StepRow& row) const {
-    const Request& request = *row.request;
-    if (!row.prefill) return model_->embed_tokens(std::span(request.generated).last(1));
-    const auto& all = *request.inputs_embeds_LD;
-    return mx::slice(all, {row.begin, 0}, {row.begin + row.count, all.shape(1)});
-  }
-
-  mx::array positions_of(const StepRow& row) const {
-    const Request& request = *row.request;
-    const int axes = model_->info().position_axes;
-    if (row.prefill) {
-      return mx::slice(*request.position_ids_AL, {0, row.begin}, {axes, row.begin + row.count});
-    }
-    const int at = request.prompt_length() + static_cast<int>(request.generated.size()) - 1;
-    return mx::full({axes, 1}, at + request.position_delta, mx::int32);
-  }
-
-  // The logits of the row's last token in logits_, for the sampler to change; none for the inner
-  // chunks of a prompt.
-  void compute(const StepRow& row) {
+  // The logits of the rows that want them, in logits_.
+  void compute(const std::vector<StepRow>& rows) {
     // A generated token's work is too little to hand over piece by piece.
     std::optional<kernels::AtOnce> at_once;
-    if (!row.prefill) at_once.emplace();
-    std::vector<TokenRun> spans;  // counted from the row's first token
-    for (const auto& [begin, count] : row.request->spans) {
-      const bool inside = begin >= row.begin && begin < row.begin + row.count;
-      if (row.prefill && inside) spans.push_back({begin - row.begin, count});
+    if (!rows.front().prefill) at_once.emplace();
+    const StepBatch step(*model_, rows);
+    const auto sink = step.has_prompts() ? options_.stage_sink : models::StageSink();
+    logits_ = kernels::row_major(model_->forward(step.batch(), cache_, sink));
+    mx::eval({*logits_, cache_.step_output()});
+    cache_.keep_step();
+    if (sink && logits_->size() > 0) {
+      sink("logits", mx::reshape(*logits_, {static_cast<int>(logits_->size())}));
     }
-    const nn::Segment segment{row.request->sequence, 0, row.count, !row.prefill, spans};
-    const int last = row.count - 1;
-    models::Batch batch{
-        embeds_of(row), positions_of(row), {&segment, 1}, {&last, size_t{row.wants_logits}}};
-    const auto& sink = options_.stage_sink;
-    const auto logits = model_->forward(batch, cache_, row.prefill ? sink : models::StageSink());
-    if (!row.wants_logits) {
-      mx::eval(cache_.buffers());
-      return;
-    }
-    mx::array flat =
-        kernels::row_major(kernels::reshaped(logits, {static_cast<int>(logits.size())}));
-    mx::eval(flat);
-    if (sink && row.prefill) sink("logits", flat);
-    logits_.assign(flat.data<float>(), flat.data<float>() + flat.size());
   }
 
-  void deliver(const StepRow& row) {
+  // What a row has led to; `of_row` is where its logits are, where it wants some.
+  void deliver(const StepRow& row, int of_row) {
     Request& request = *row.request;
+    const int before = request.rows_kept;
+    request.rows_kept += row.count;
     if (row.prefill) {
-      request.prefilled += row.count;
+      request.prefilled = std::max(request.prefilled, request.rows_kept);
       request.sink(PrefillProgress{request.prefilled, request.prompt_length()});
     }
+    if (before / kernels::kBlockRows != request.rows_kept / kernels::kBlockRows) {
+      reuse_.leave_rows(request, false);
+    }
     if (request.cancelled) return finish(request, FinishReason::kCancelled);
-    if (!row.wants_logits) return;
-    const int32_t id = request.sampler.sample(logits_);
+    if (of_row < 0) return;
+    const auto vocabulary = static_cast<size_t>(logits_->shape(-1));
+    const float* of_token = logits_->data<float>() + static_cast<size_t>(of_row) * vocabulary;
+    row_logits_.assign(of_token, of_token + vocabulary);
+    const int32_t id = request.sampler.sample(row_logits_);
     if (request.generated.empty()) {
       request.first_token = Clock::now();
       request.inputs_embeds_LD.reset();
@@ -257,15 +313,17 @@ class Engine::Impl {
     const bool any = !request.generated.empty();
     Finished finished;
     finished.reason = reason;
-    finished.usage = {request.prompt_length(), static_cast<int>(request.generated.size()), 0};
+    finished.usage = {request.prompt_length(), static_cast<int>(request.generated.size()),
+                      request.cached_tokens};
     auto& t = finished.timings;
-    t.prompt_n = request.prefilled;
+    t.prompt_n = request.prefilled - request.cached_tokens;
     t.prompt_ms = milliseconds((any ? request.first_token : now) - request.submitted);
     t.vision_ms = request.vision_ms;
     t.predicted_n = static_cast<int>(request.generated.size());
     t.predicted_ms = any ? milliseconds(now - request.first_token) : 0;
     // The first token belongs to the prompt's time.
     if (t.predicted_n > 1) t.predicted_per_second = 1000 * (t.predicted_n - 1) / t.predicted_ms;
+    reuse_.leave_rows(request, true);
     end(request, finished);
   }
 
@@ -273,7 +331,7 @@ class Engine::Impl {
   void end(Request& request, const Event& event) {
     const auto keep = take_live(request.id);
     if (!keep) return;
-    if (request.sequence >= 0) cache_.remove_sequence(request.sequence);
+    if (request.started()) cache_.remove_sequence(request.sequence);
     scheduler_.remove(request);
     try {
       keep->sink(event);
@@ -297,8 +355,10 @@ class Engine::Impl {
   EngineOptions options_;
   std::set<int32_t> stop_ids_;
   Scheduler scheduler_;
-  ContiguousCache cache_;
-  std::vector<float> logits_;  // of the row at hand; kept, since fresh pages cost more than copying
+  BlockCache cache_;
+  Reuse reuse_;                      // nothing where stages are to be seen
+  std::optional<mx::array> logits_;  // [R, V] of the step's rows that want them
+  std::vector<float> row_logits_;    // one's; kept, since fresh pages cost more than copying
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -24,7 +24,15 @@ struct EngineOptions {
   int kv_bits = 0;
   int kv_group_size = 64;
   int quantized_kv_start = kQuantizedKvStart.standard;
-  int requests_max = kRequestsMax;  // waiting and running
+  int requests_max = kRequestsMax;             // waiting and running
+  int sequences_max = kSequencesMax.standard;  // running: computed together, step by step
+  int64_t kv_cache_bytes =
+      kKvCacheBytes.standard;  // of all keys and values; 0 is half of what is free
+  // Rows that older requests left are looked for, and pictures that they encoded.
+  bool prefix_cache = true;
+  // Rows of generated tokens are not: they have other bits than a prompt's (kernels/numerics.h).
+  bool recompute_generated = false;
+  int64_t vision_cache_bytes = kVisionCacheBytes.standard;
   // That ends an answer beside what config.json and the tokenizer name.
   std::optional<int32_t> turn_end_id;
   Json generation_config;        // of the checkpoint, for sampling defaults; may be null

@@ -31,6 +31,7 @@ class CountingModel : public models::Model {
     info_.eos_token_ids = {kEos};
   }
   const models::ModelInfo& info() const override { return info_; }
+  std::vector<nn::KvLayer> kv_layers() const override { return {{1, 1, mx::float32}}; }
   mx::array encode_media(const MediaSpan&) const override { return mx::zeros({1, 1}); }
   mx::array embed_tokens(std::span<const int32_t> tokens) const override {
     for (const int32_t token : tokens) {
@@ -51,9 +52,10 @@ class CountingModel : public models::Model {
     const auto rows = mx::reshape(batch.inputs_embeds_TD, {-1, 1, 1});
     cache.attend(0, rows, rows, rows, batch.segments, {});
     if (batch.logits_rows.empty()) return mx::zeros({0, kVocab});
-    const auto last = batch.logits_rows.back();
-    const auto token = mx::slice(batch.inputs_embeds_TD, {last, 0}, {last + 1, 1});
-    const auto next = mx::remainder(mx::add(token, mx::array(1.0f)), mx::array(wrap));
+    const auto count = static_cast<int>(batch.logits_rows.size());
+    const auto wanted = mx::array(batch.logits_rows.data(), {count}, mx::int32);
+    const auto tokens = mx::take(batch.inputs_embeds_TD, wanted, 0);
+    const auto next = mx::remainder(mx::add(tokens, mx::array(1.0f)), mx::array(wrap));
     return mx::astype(mx::equal(mx::arange(kVocab, mx::float32), next), mx::float32);
   }
   void visit(nn::Visitor&) override {}

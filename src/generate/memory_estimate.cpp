@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/number.h"
-#include "generate/cache/contiguous_cache.h"
+#include "generate/cache/block_cache.h"
 #include "models/names.h"
 #include "models/vision/patches.h"
 #include "nn/linear.h"
@@ -132,10 +132,7 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
   const auto tokens = static_cast<int>(prompt.tokens.size());
   const int rows = std::min(tokens, options.prefill_step_size);
   const int end = std::min(tokens + options.max_tokens, limits.context_length);
-  estimate.cache = int64_t{2} * limits.kv_values *
-                   ContiguousCache::capacity(rows, end, expected_rows(tokens, options.max_tokens),
-                                             options.max_kv_size) *
-                   (survey.text.is_float32 ? 4 : 2);
+  estimate.cache = BlockCache::estimated_bytes(model.kv_layers(), end, rows, options.max_kv_size);
   estimate.prompt =
       survey.text.scratch_bytes(rows, kArraysOfTextWidths) + int64_t{limits.vocab_size} * 4;
   int64_t states = 0;

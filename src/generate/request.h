@@ -5,11 +5,13 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/event.h"
 #include "core/prompt.h"
 #include "core/sampling_params.h"
+#include "generate/cache/row_keys.h"
 #include "generate/sampler.h"
 #include "generate/stream.h"
 #include "mlx/array.h"
@@ -31,14 +33,24 @@ struct Request {
 
   std::vector<TokenRun> spans;  // of the prompt: no step cuts one
 
-  // Filled when the request starts.
-  std::optional<mlx::core::array> inputs_embeds_LD;
+  // For finding rows that older requests left; nothing where none are looked for.
+  std::vector<Sha256Bytes> contents;  // of its media
+  std::vector<RowKey> keys;           // of prompt and answer
+  std::string scope;                  // models::Model::prefix_scope, and what rows see beside
+
+  // Filled when the request starts, which may be more than once.
+  std::optional<mlx::core::array> inputs_embeds_LD;  // from row `embeds_begin` on
+  int embeds_begin = 0;
   std::optional<mlx::core::array> position_ids_AL;
   int position_delta = 0;
   int sequence = -1;
 
-  int prefilled = 0;  // prompt rows that the cache holds
+  int rows_kept = 0;  // of prompt and answer, that the cache holds
   std::vector<int32_t> generated;
+  int cached_tokens = 0;  // of the prompt, found when the request first started
+  int prefilled = 0;      // of the prompt, computed or found
+
+  bool started() const { return sequence >= 0; }
 
   Clock::time_point submitted = Clock::now();
   Clock::time_point first_token;

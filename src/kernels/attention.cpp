@@ -12,11 +12,6 @@
 namespace fovea::kernels {
 namespace {
 
-constexpr int kHeadDimMax = 256;
-// Of the largest value, for products in bfloat16: two roundings of 2^-9, of which scores that weigh
-// little make more.
-constexpr float kBFloat16Tolerance = 2e-2f;
-
 void check_extras(const mx::array& q, int keys, const AttentionOptions& options) {
   if (options.mask) {
     const mx::Shape flat = {q.shape(0), keys};
@@ -33,13 +28,16 @@ void check_extras(const mx::array& q, int keys, const AttentionOptions& options)
   }
 }
 
+bool can_have_bf16_products() {
+  return numerics() != Numerics::kFloat32 && isa::table().attend_bf16 != nullptr;
+}
+
 // Keys and values keep bfloat16 where both have it, and 8 bits.
 mx::array attention_op(const char* name, const mx::array& q, const mx::array& k, const mx::array& v,
                        Work work) {
   check_extras(q, work.keys, work.options);
   const bool halves = k.dtype() == mx::bfloat16 && v.dtype() == mx::bfloat16;
   const auto kv_dtype = k.dtype() == mx::uint8 ? mx::uint8 : halves ? mx::bfloat16 : mx::float32;
-  work.bf16 = work.bf16 && numerics() != Numerics::kFloat32 && isa::table().attend_bf16;
   Arrays inputs = {mx::astype(q, mx::float32), mx::astype(k, kv_dtype), mx::astype(v, kv_dtype)};
   work.mask = work.options.mask.has_value();
   work.sinks = work.options.sinks.has_value();
@@ -56,6 +54,8 @@ mx::array attention_op(const char* name, const mx::array& q, const mx::array& k,
   return make_op(std::move(op), inputs);
 }
 
+}  // namespace
+
 void check_spans(const std::vector<PositionSpan>& spans, int keys) {
   int last = 0;
   for (const auto& span : spans) {
@@ -69,8 +69,6 @@ void check_spans(const std::vector<PositionSpan>& spans, int keys) {
     last = span.end;
   }
 }
-
-}  // namespace
 
 Heads checked_heads(const mx::array& q, const mx::array& k, const mx::array& v, KeyAxes axes,
                     int kv_group_size) {
@@ -107,10 +105,11 @@ isa::KeyRange causal_keys(int position, const AttentionOptions& options) {
   return seen;
 }
 
-bool has_bf16_products(const mx::array& k, const mx::array& v, const AttentionOptions& options) {
+bool has_bf16_products(mx::Dtype k, mx::Dtype v, const AttentionOptions& options) {
   const bool decode = options.decode && numerics() == Numerics::kFast;
-  if (k.dtype() == mx::uint8) return !decode && options.products == Products::kBFloat16;
-  return !decode && k.dtype() == mx::bfloat16 && v.dtype() == mx::bfloat16;
+  if (decode || !can_have_bf16_products()) return false;
+  if (k == mx::uint8) return options.products == Products::kBFloat16;
+  return k == mx::bfloat16 && v == mx::bfloat16;
 }
 
 mx::array causal_attention(const mx::array& q_THD, const mx::array& k_KCD, const mx::array& v_KCD,
@@ -132,7 +131,7 @@ mx::array causal_attention(const mx::array& q_THD, const mx::array& k_KCD, const
                        {stretch},
                        options,
                        keys,
-                       has_bf16_products(k_KCD, v_KCD, options)});
+                       has_bf16_products(k_KCD.dtype(), v_KCD.dtype(), options)});
 }
 
 mx::array cross_attention(const mx::array& q_THD, const mx::array& k_SKD, const mx::array& v_SKD,
@@ -147,7 +146,7 @@ mx::array cross_attention(const mx::array& q_THD, const mx::array& k_SKD, const 
                        {{0, 0, all}},
                        options,
                        keys,
-                       has_bf16_products(k_SKD, v_SKD, options)});
+                       has_bf16_products(k_SKD.dtype(), v_SKD.dtype(), options)});
 }
 
 mx::array segment_attention(const mx::array& q_THD, const mx::array& k_THD, const mx::array& v_THD,
@@ -173,7 +172,7 @@ mx::array segment_attention(const mx::array& q_THD, const mx::array& k_THD, cons
   }
   return attention_op("fovea::segment_attention", q_THD, k_THD, v_THD,
                       {heads, KeyAxes::kKeysFirst, std::move(stretches), options, rows,
-                       products == Products::kBFloat16});
+                       products == Products::kBFloat16 && can_have_bf16_products()});
 }
 
 }  // namespace fovea::kernels

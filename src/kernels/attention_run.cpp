@@ -58,23 +58,21 @@ isa::KeyRange union_of(const std::vector<isa::KeyRange>& seen) {
 // rows are cut by splits of their history too, one after another: memory is read as it lies.
 class Pieces {
  public:
-  // `whole` is the stretch's rows of all heads; its keys and values begin at `k` and `v` and are
-  // those of the first head. `seen` stays the caller's.
-  Pieces(const Work& work, const isa::AttentionRows& whole, const std::vector<isa::KeyRange>& seen,
-         const void* k, const void* v, int64_t k_head_bytes, int64_t v_head_bytes)
-      : heads_(work.heads),
+  // `whole` is the stretch's rows of all heads; its keys and values are those of the first head.
+  // `seen` and the places stay the caller's.
+  Pieces(const Heads& heads, bool bf16, const isa::AttentionRows& whole,
+         const std::vector<isa::KeyRange>& seen, int64_t k_head_bytes, int64_t v_head_bytes)
+      : heads_(heads),
         whole_(whole),
-        k_(k),
-        v_(v),
         k_head_bytes_(k_head_bytes),
         v_head_bytes_(v_head_bytes),
         group_(heads_.query / heads_.key) {
-    const int queries_max = work.bf16 ? isa::kFlashQueries : isa::kQueries;
+    const int queries_max = bf16 ? isa::kFlashQueries : isa::kQueries;
     group_cut_ = std::min(group_, queries_max);
     row_cut_ = std::min(whole.rows, queries_max / group_cut_);
     groups_ = (group_ + group_cut_ - 1) / group_cut_;
     const isa::KeyRange keys = union_of(seen);
-    if (work.bf16 || whole.rows > kFewRows || keys.end - keys.begin <= isa::kSplit) return;
+    if (bf16 || whole.rows > kFewRows || keys.end - keys.begin <= isa::kSplit) return;
     first_split_ = keys.begin / isa::kSplit;
     splits_ = (keys.end + isa::kSplit - 1) / isa::kSplit - first_split_;
   }
@@ -89,7 +87,6 @@ class Pieces {
     return static_cast<size_t>(row_cut_ * group_cut_) * isa::part_floats(heads_.dim);
   }
 
-  // Valid as long as this is.
   isa::AttentionRows piece(int i) const {
     i = count() - 1 - i;
     const int64_t row = i % row_pieces() * row_cut_;
@@ -99,10 +96,8 @@ class Pieces {
     isa::AttentionRows rows = whole_;
     rows.q += row * rows.q_stride + head * rows.q_head_stride;
     rows.out += row * rows.out_stride + head * heads_.dim;
-    rows.k = &k_;
-    rows.v = &v_;
-    rows.k_offset = key_head * k_head_bytes_;
-    rows.v_offset = key_head * v_head_bytes_;
+    rows.k_offset += key_head * k_head_bytes_;
+    rows.v_offset += key_head * v_head_bytes_;
     rows.seen += row;
     if (rows.mask) rows.mask += row * rows.mask_stride + head * rows.mask_head_stride;
     if (rows.sinks) rows.sinks += head;
@@ -116,8 +111,6 @@ class Pieces {
 
   Heads heads_;
   isa::AttentionRows whole_;
-  const void* k_;
-  const void* v_;
   int64_t k_head_bytes_;
   int64_t v_head_bytes_;
   int group_;
@@ -223,6 +216,8 @@ class Source {
     rows_.scale = options.scale;
     rows_.softcap = options.softcap;
     rows_.place_keys = std::numeric_limits<int>::max();
+    k_place_ = k_.row(0);
+    v_place_ = v_.row(0);
     if (work.mask) {
       mask_.emplace(in[3]);
       rows_.mask = mask_->data();
@@ -232,7 +227,10 @@ class Source {
     if (work.sinks) rows_.sinks = sinks_.emplace(in.back()).data();
   }
 
+  // Stays where it is until the shares have run.
   void add_to(Shares& shares, const Work& work, const HeadRows<float>& q, float* out) {
+    rows_.k = &k_place_;
+    rows_.v = &v_place_;
     rows_.q_stride = q.stride();
     rows_.q_head_stride = q.head_stride();
     rows_.out_stride = int64_t{work.heads.query} * work.heads.dim;
@@ -242,8 +240,10 @@ class Source {
       rows_.out = out + stretch.first_row * rows_.out_stride;
       rows_.rows = stretch.rows();
       rows_.seen = stretch.seen.data();
-      shares.add(Pieces(work, rows_, stretch.seen, k_.row(stretch.first_key),
-                        v_.row(stretch.first_key), k_.head_stride() * int64_t{sizeof(T)},
+      rows_.k_offset = stretch.first_key * rows_.k_stride;
+      rows_.v_offset = stretch.first_key * rows_.v_stride;
+      shares.add(Pieces(work.heads, work.bf16, rows_, stretch.seen,
+                        k_.head_stride() * int64_t{sizeof(T)},
                         v_.head_stride() * int64_t{sizeof(T)}));
     }
   }
@@ -253,6 +253,8 @@ class Source {
   HeadRows<T> v_;
   std::optional<Floats> mask_;
   std::optional<Floats> sinks_;
+  const void* k_place_;
+  const void* v_place_;
   isa::AttentionRows rows_;
 };
 
@@ -279,15 +281,42 @@ void run_attention(const Work& work, const Arrays& in, float* out) {
   shares.run();
 }
 
-void run_attention(const std::vector<Work>& works, const std::vector<Arrays>& in, float* out) {
-  const HeadRows<float> q(in[0][0]);
-  std::deque<AnySource> sources;  // stay where they are
-  Shares shares(works[0].bf16);
-  for (size_t i = 0; i < works.size(); ++i) {
-    sources.push_back(source_of(works[i], in[i]));
-    std::visit([&](auto& s) { s.add_to(shares, works[i], q, out); }, sources.back());
+void run_block_attention(const BlockWork& work, const Arrays& in, float* out) {
+  const HeadRows<float> q(in[0]);
+  const BlockLayout& layout = work.layout;
+  std::optional<Floats> sinks;
+  isa::AttentionRows rows;
+  rows.head_dim = layout.head_dim;
+  rows.q_stride = q.stride();
+  rows.q_head_stride = q.head_stride();
+  rows.out_stride = int64_t{work.heads.query} * layout.head_dim;
+  rows.k_stride = rows.v_stride = layout.row_bytes();
+  rows.k_offset = layout.offset;
+  rows.v_offset = layout.offset + layout.bytes() / 2;
+  rows.kv_type = layout.dtype == mx::uint8      ? isa::KvType::kBytes
+                 : layout.dtype == mx::bfloat16 ? isa::KvType::kBF16
+                                                : isa::KvType::kF32;
+  rows.kv_group = layout.group_size;
+  rows.scale = work.options.scale;
+  rows.softcap = work.options.softcap;
+  rows.place_keys = kBlockRows;
+  if (work.sinks) rows.sinks = sinks.emplace(in.back()).data();
+  const int64_t head_bytes = kBlockRows * layout.row_bytes();
+  // What is exact and what has products in bfloat16.
+  for (const bool bf16 : {false, true}) {
+    Shares shares(bf16);
+    for (size_t i = 0; i < work.runs->size(); ++i) {
+      const BlockRun& run = (*work.runs)[i];
+      if (work.bf16[i] != bf16 || run.count == 0) continue;
+      rows.q = q.row(run.begin);
+      rows.out = out + run.begin * rows.out_stride;
+      rows.rows = run.count;
+      rows.seen = work.seen[i].data();
+      rows.k = rows.v = reinterpret_cast<const void* const*>(run.blocks.data());
+      shares.add(Pieces(work.heads, bf16, rows, work.seen[i], head_bytes, head_bytes));
+    }
+    shares.run();
   }
-  shares.run();
 }
 
 }  // namespace fovea::kernels

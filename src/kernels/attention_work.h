@@ -1,9 +1,11 @@
 // What the kernel of attention and its fallback work from; private to attention*.cpp.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/block_attention.h"
 #include "kernels/isa/isa.h"
 #include "kernels/op.h"
 
@@ -41,16 +43,33 @@ struct Work {
 
 // Inputs are q, k and v, the mask and the sinks if there are any.
 void run_attention(const Work& work, const Arrays& in, float* out);
-// Several at once, of queries in[0][0] and no mask; works[i] has keys, values and sinks of in[i].
-// All have the heads of the first and its kind of products.
-void run_attention(const std::vector<Work>& works, const std::vector<Arrays>& in, float* out);
 mx::array attention_fallback(const Work& work, const Arrays& in);
+
+// A step over blocks (block_attention.h), whose rows are in them.
+struct BlockWork {
+  Heads heads;
+  BlockLayout layout;
+  std::shared_ptr<const std::vector<BlockRun>> runs;
+  std::vector<std::vector<isa::KeyRange>> seen;  // of each run, by each row
+  std::vector<bool> bf16;                        // products of each run
+  AttentionOptions options;                      // without its arrays
+  bool sinks = false;                            // the last input
+};
+
+// Inputs are q, k, v and the sinks if there are any.
+void run_block_attention(const BlockWork& work, const Arrays& in, float* out);
 
 // Throws what causal_attention throws for shapes that do not fit.
 Heads checked_heads(const mx::array& q, const mx::array& k, const mx::array& v, KeyAxes axes,
                     int kv_group_size);
+// Throws where spans do not rise, or cut the last of `keys` keys.
+void check_spans(const std::vector<PositionSpan>& spans, int keys);
 // What the row at `position` sees.
 isa::KeyRange causal_keys(int position, const AttentionOptions& options);
-bool has_bf16_products(const mx::array& k, const mx::array& v, const AttentionOptions& options);
+bool has_bf16_products(mx::Dtype k, mx::Dtype v, const AttentionOptions& options);
+// Of the largest value, for products in bfloat16: two roundings of 2^-9, of which scores that weigh
+// little make more.
+inline constexpr float kBFloat16Tolerance = 2e-2f;
+inline constexpr int kHeadDimMax = 256;
 
 }  // namespace fovea::kernels

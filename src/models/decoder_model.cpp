@@ -32,6 +32,11 @@ mx::array DecoderModel::embed_tokens(std::span<const int32_t> tokens) const {
   return extra == 0 ? embeds_TD : mx::pad(embeds_TD, {{0, 0}, {0, extra}});
 }
 
+std::string DecoderModel::prefix_scope(const Prompt& prompt) const {
+  const auto last = static_cast<int>(prompt.tokens.size()) - 1;
+  return decoder_.config().rope.is_long(last) ? "long" : "";
+}
+
 Positions DecoderModel::position_ids(const Prompt& prompt) const {
   const auto length = static_cast<int>(prompt.tokens.size());
   if (!decoder_.config().rope.depends_on_length()) {

@@ -22,6 +22,8 @@ struct WeightNames {
 class DecoderModel : public Model {
  public:
   const ModelInfo& info() const override { return info_; }
+  std::vector<nn::KvLayer> kv_layers() const override { return decoder_.kv_layers(); }
+  std::string prefix_scope(const Prompt& prompt) const override;
   mx::array embed_tokens(std::span<const int32_t> tokens) const override;
   // 0, 1, 2, ... on every axis, but for what longrope asks for (nn/rope.h).
   Positions position_ids(const Prompt& prompt) const override;

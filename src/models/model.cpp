@@ -1,22 +1,13 @@
 #include "models/model.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 
 namespace fovea::models {
 namespace {
-
-mx::array media_features(const Model& model, const MediaSpan& span) {
-  auto features = model.encode_media(span);
-  const int states = model.media_states(span);
-  const int wanted = states > 0 ? states : span.count;
-  if (features.ndim() != 2 || features.shape(0) != wanted) {
-    fail(ErrorKind::kInvalidData, "[model] expected {} features for the picture but got {}", wanted,
-         features.shape(0));
-  }
-  return features;
-}
 
 mx::array media_pixels(const Prompt& prompt) {
   std::vector<mx::array> parts;
@@ -59,7 +50,19 @@ WeightMemory weight_memory(Model& model) {
   return std::move(visitor.memory);
 }
 
-mx::array embed_prompt(const Model& model, const Prompt& prompt, int sequence, nn::KvCache& cache,
+mx::array media_features(const Model& model, const MediaSpan& span) {
+  auto features = model.encode_media(span);
+  const int states = model.media_states(span);
+  const int wanted = states > 0 ? states : span.count;
+  if (features.ndim() != 2 || features.shape(0) != wanted) {
+    fail(ErrorKind::kInvalidData, "[model] expected {} features for the picture but got {}", wanted,
+         features.shape(0));
+  }
+  return features;
+}
+
+mx::array embed_prompt(const Model& model, const Prompt& prompt, int begin,
+                       const MediaFeatures& features, int sequence, nn::KvCache& cache,
                        const StageSink& sink) {
   const int tokens_end = model.info().vocab_size + model.info().extra_tokens;
   for (const int32_t token : prompt.tokens) {
@@ -74,38 +77,52 @@ mx::array embed_prompt(const Model& model, const Prompt& prompt, int sequence, n
   }
   const std::span<const int32_t> tokens(prompt.tokens);
   std::vector<mx::array> parts;
-  std::vector<mx::array> all_features;
-  int at = 0;
+  std::vector<mx::array> taken_features;
+  int at = begin;
   const auto text_until = [&](int end) {
-    const auto begin = static_cast<size_t>(at);
-    if (end > at)
-      parts.push_back(model.embed_tokens(tokens.subspan(begin, static_cast<size_t>(end - at))));
+    if (end <= at) return;
+    const auto count = static_cast<size_t>(end - at);
+    parts.push_back(model.embed_tokens(tokens.subspan(static_cast<size_t>(at), count)));
   };
-  for (const auto& span : prompt.media) {
-    const auto features = media_features(model, span);
-    all_features.push_back(features);
+  for (size_t i = 0; i < prompt.media.size(); ++i) {
+    const auto& span = prompt.media[i];
     if (model.media_states(span) > 0) {
-      mx::eval(features);  // or the scratch of all the pictures' towers would be there at once
+      taken_features.push_back(features(i));
+      mx::eval(taken_features.back());  // or the scratch of all towers would be there at once
       continue;
     }
+    const auto runs = token_runs(span);
+    if (runs.back().begin + runs.back().count <= begin) continue;
+    const auto all = features(i);
+    taken_features.push_back(all);
     int taken = 0;
-    for (const auto& [begin, count] : token_runs(span)) {
-      text_until(begin);
-      parts.push_back(mx::slice(features, {taken, 0}, {taken + count, features.shape(1)}));
+    for (const auto& [first, count] : runs) {
+      text_until(first);
+      const int skipped = std::clamp(begin - first, 0, count);
+      if (skipped < count) {
+        parts.push_back(mx::slice(all, {taken + skipped, 0}, {taken + count, all.shape(1)}));
+        at = first + count;
+      }
       taken += count;
-      at = begin + count;
     }
   }
   text_until(static_cast<int>(tokens.size()));
-  model.keep_states(prompt, all_features, sequence, cache);
+  model.keep_states(prompt, taken_features, sequence, cache);
   auto embeds = mx::concatenate(parts, 0);
   const auto first = [&](const mx::array& rows) {
     return mx::slice(rows, {0, 0}, {rows.shape(0), model.info().hidden_size});
   };
-  if (sink && !all_features.empty())
-    sink("image_features", first(mx::concatenate(all_features, 0)));
+  if (sink && !taken_features.empty()) {
+    sink("image_features", first(mx::concatenate(taken_features, 0)));
+  }
   if (sink) sink("inputs_embeds", first(embeds));
   return embeds;
+}
+
+mx::array embed_prompt(const Model& model, const Prompt& prompt, int sequence, nn::KvCache& cache,
+                       const StageSink& sink) {
+  const auto features = [&](size_t i) { return media_features(model, prompt.media[i]); };
+  return embed_prompt(model, prompt, 0, features, sequence, cache, sink);
 }
 
 Positions consecutive_positions(int length, int axes) {

@@ -66,6 +66,14 @@ class Model : public nn::Module {
  public:
   virtual const ModelInfo& info() const = 0;
 
+  // After loading: what a cache must keep for each layer that attends to the rows before it, in
+  // order.
+  virtual std::vector<nn::KvLayer> kv_layers() const = 0;
+
+  // What beside the rows before it decides a row's keys, for whoever keeps those of one prompt for
+  // another: prompts of different scopes share none.
+  virtual std::string prefix_scope(const Prompt&) const { return {}; }
+
   // Before loading: renames a checkpoint's tensors to module paths, drops those that no model
   // reads, lays them out as the parameters are, and settles what only they can tell. The default
   // changes nothing.
@@ -111,11 +119,23 @@ class Model : public nn::Module {
                             const StageSink& sink = {}) const = 0;
 };
 
-// Embeddings [L, W] of the whole prompt: tokens, with each medium's features in its span or, where
-// layers look at its states, those in `cache` for `sequence`, which has no rows yet. An error when
-// a token is outside the vocabulary or a span's features do not have its length. `sink` is given
-// pixel_values, image_grid_thw (where the family has grids), image_features and inputs_embeds, the
-// last two D wide.
+// Features [N, W] or states [S, D] of the prompt's medium of this number, as encode_media() gives
+// them.
+using MediaFeatures = std::function<mx::array(size_t)>;
+
+// encode_media() of a prompt's medium; an error when it is not as long as it should be.
+mx::array media_features(const Model& model, const MediaSpan& span);
+
+// Embeddings [L - begin, W] of the prompt from row `begin` on: tokens, with each medium's features
+// in its span or, where layers look at its states, those in `cache` for `sequence`, which has
+// `begin` rows. `features` is asked for the media that this takes, in order. An error when a token
+// is outside the vocabulary. `sink` is given pixel_values, image_grid_thw (where the family has
+// grids), image_features and inputs_embeds, the last two D wide.
+mx::array embed_prompt(const Model& model, const Prompt& prompt, int begin,
+                       const MediaFeatures& features, int sequence, nn::KvCache& cache,
+                       const StageSink& sink);
+
+// Of the whole prompt, its media encoded now.
 mx::array embed_prompt(const Model& model, const Prompt& prompt, int sequence, nn::KvCache& cache,
                        const StageSink& sink);
 

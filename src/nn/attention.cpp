@@ -84,10 +84,15 @@ mx::array Attention::operator()(const mx::array& x_TD, const RmsNorm& norm, cons
       config_.scale > 0 ? config_.scale : 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   spec.softcap = config_.softcap;
   spec.window = config_.sliding_window;
-  spec.kv_dtype = kv_dtype_for(qkv_.dtype());
+  spec.kv_dtype = kv_layer().dtype;
   const auto out_THD = cache.attend(layer, q_THD, k_TKD, v_TKD, segments, spec);
   const auto out_TD = kernels::reshaped(out_THD, {t, o_proj_.in_size()});
   return o_proj_(out_TD, {.residual = residual_TD});
+}
+
+KvLayer Attention::kv_layer() const {
+  return {config_.num_key_value_heads, config_.head_dim, kv_dtype_for(qkv_.dtype()),
+          config_.sliding_window};
 }
 
 void Attention::visit(Visitor& visitor) {

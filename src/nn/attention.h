@@ -59,6 +59,8 @@ class Attention : public Module {
                        int layer, KvCache& cache, std::span<const Segment> segments,
                        const std::optional<mx::array>& residual_TD = std::nullopt) const;
   void visit(Visitor& visitor) override;
+  // After loading.
+  KvLayer kv_layer() const;
 
  private:
   AttentionConfig config_;

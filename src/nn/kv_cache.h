@@ -1,5 +1,4 @@
-// The seam between attention blocks and whatever keeps keys and values: a contiguous buffer per
-// sequence today, the block pool of continuous batching later. Engine thread only.
+// The seam between attention blocks and whatever keeps keys and values. Engine thread only.
 //
 // Beside those of its rows, a sequence may have keys and values of media states: what an encoder
 // made of its pictures, for layers with cross-attention (nn/cross_attention.h). They are given
@@ -30,6 +29,15 @@ struct Segment {
   bool decode = false;  // rows of generated tokens (kernels/numerics.h), after all others
   // Rows of the segment, counted from its first, that see each other, later ones too.
   std::span<const TokenRun> spans = {};
+};
+
+// What a layer asks a cache to keep of each row.
+struct KvLayer {
+  int heads = 0;
+  int head_dim = 0;
+  mx::Dtype dtype = mx::float32;
+  int window = 0;  // see AttentionSpec
+  int chunk = 0;
 };
 
 struct AttentionSpec {

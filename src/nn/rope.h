@@ -41,6 +41,8 @@ class RotaryEmbedding {
   int axes() const;
   // Whether the second axis is the last known position.
   bool depends_on_length() const { return long_context_ > 0; }
+  // Whether rows turn otherwise once this is the last known position.
+  bool is_long(int last) const { return depends_on_length() && last >= long_context_; }
   RopeTables tables(const mx::array& position_ids_AT) const;
 
  private:

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <map>
 
-#include "generate/cache/contiguous_cache.h"
 #include "generate/engine.h"
 #include "kernels/numerics.h"
 #include "mlx/io.h"
@@ -14,73 +13,18 @@
 #include "mlx/transforms.h"
 #include "models/model.h"
 #include "nn/safetensors.h"
-#include "processors/media_source.h"
 #include "processors/processor.h"
 #include "support/fixtures.h"
+#include "support/parity_cases.h"
 
 namespace fovea {
 namespace {
 
+using testing::Case;
+using testing::read_request;
+
 namespace fs = std::filesystem;
 namespace mx = mlx::core;
-
-struct Case {
-  std::string name;
-  fs::path folder;
-  fs::path checkpoint;
-};
-
-// What GoogleTest prints for a case.
-void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
-
-std::vector<Case> all_cases() {
-  std::vector<Case> cases;
-  for (const auto& family : fs::directory_iterator(testing::fixture_path("parity"))) {
-    for (const auto& entry : fs::directory_iterator(family.path() / "cases")) {
-      const Json manifest = Json::parse(read_file(entry.path() / "manifest.json"), "manifest.json");
-      cases.push_back({family.path().filename().string() + "_" + entry.path().filename().string(),
-                       entry.path(),
-                       family.path() / "checkpoints" / manifest["checkpoint"].as_string()});
-    }
-  }
-  std::sort(cases.begin(), cases.end(), [](auto& a, auto& b) { return a.name < b.name; });
-  return cases;
-}
-
-ChatRequest read_request(const fs::path& folder) {
-  const Json json = Json::parse(read_file(folder / "request.json"), "request.json");
-  ChatRequest request;
-  const Json messages = json["messages"];
-  int next_image = 0;
-  int next_video = 0;
-  for (size_t i = 0; i < messages.size(); ++i) {
-    Message message{messages.at(i)["role"].as_string(), {}, {}};
-    const Json content = messages.at(i)["content"];
-    if (content.is_string()) message.parts = {{Part::Kind::kText, content.as_string(), -1}};
-    for (size_t p = 0; content.is_array() && p < content.size(); ++p) {
-      const std::string type = content.at(p)["type"].as_string();
-      if (type == "text") {
-        message.parts.push_back({Part::Kind::kText, content.at(p)["text"].as_string(), -1});
-      } else if (type == "video") {
-        message.parts.push_back({Part::Kind::kVideo, "", next_video++});
-      } else {
-        message.parts.push_back({Part::Kind::kImage, "", next_image++});
-      }
-    }
-    request.messages.push_back(std::move(message));
-  }
-  for (size_t i = 0; i < json["images"].size(); ++i) {
-    const auto path = folder / json["images"].at(i).as_string();
-    request.images.push_back(processors::load_media(path.string()));
-  }
-  for (size_t i = 0; i < json["videos"].size(); ++i) {
-    VideoSampling sampling;
-    if (json.contains("fps")) sampling.fps = json["fps"].as_double();
-    const auto path = folder / json["videos"].at(i).as_string();
-    request.videos.push_back(processors::load_video(path.string(), sampling));
-  }
-  return request;
-}
 
 std::vector<float> floats_of(const mx::array& a) {
   mx::array flat = mx::contiguous(mx::astype(a, mx::float32));
@@ -243,7 +187,7 @@ TEST_P(Parity, KeysInEightBitsGiveTheSameTokens) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Parity,
-                         ::testing::Combine(::testing::ValuesIn(all_cases()),
+                         ::testing::Combine(::testing::ValuesIn(testing::parity_cases()),
                                             ::testing::Values(kernels::Numerics::kFloat32,
                                                               kernels::Numerics::kFast)),
                          [](const auto& param) {

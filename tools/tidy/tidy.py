@@ -22,7 +22,7 @@ WITHOUT_MLX = {"base", "core", "hub", "media", "processors"}
 HOMES = {
     r"boost/json": {"base/json"},
     r"boost/(asio|beast|url)": {"hub/http_client"},
-    r"openssl/": {"hub/http_client", "hub/digest"},
+    r"openssl/": {"base/sha256", "hub/http_client", "hub/digest"},
     r"fmt/": {"base/format"},
     r"fovea_rust\.h": {"processors/rust_call", "nn/safetensors"},
     r"CLI/": None,  # anywhere in cli

@@ -401,6 +401,14 @@ mx::array Decoder::forward(const Batch& batch, nn::KvCache& cache, const StageSi
   return mx::multiply(mx::tanh(mx::divide(logits, cap)), cap);
 }
 
+std::vector<nn::KvLayer> Decoder::kv_layers() const {
+  std::vector<nn::KvLayer> layers;
+  for (const auto& any : model_.layers) {
+    if (const auto* layer = std::get_if<DecoderLayer>(&any)) layers.push_back(layer->kv_layer());
+  }
+  return layers;
+}
+
 void Decoder::visit_layers(nn::Visitor& visitor) {
   for (auto& any : model_.layers) std::visit([&](auto& layer) { layer.visit(visitor); }, any);
 }

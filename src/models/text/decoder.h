@@ -111,6 +111,7 @@ class DecoderLayer : public nn::Module {
   mx::array operator()(const mx::array& x_TD, const nn::RopeTables& rope, int layer,
                        nn::KvCache& cache, std::span<const nn::Segment> segments) const;
   void visit(nn::Visitor& visitor) override;
+  nn::KvLayer kv_layer() const { return self_attn_.kv_layer(); }
 
  private:
   nn::RmsNorm input_layernorm_;
@@ -140,6 +141,8 @@ class Decoder : public nn::Module {
   void visit_layers(nn::Visitor& visitor);
   // Gives the cache what the layers that look across make of a new sequence's media states.
   void keep_states(const mx::array& states_SD, int sequence, nn::KvCache& cache) const;
+  // After loading: of the layers that attend to the rows before.
+  std::vector<nn::KvLayer> kv_layers() const;
   // After loading (models/input_groups.h), paths from the decoder on.
   std::vector<InputGroup> input_groups() const;
 
