@@ -12,7 +12,6 @@
 namespace fovea::bench {
 namespace {
 
-
 // Four sums at a time, so that loads wait for memory and not for an addition.
 uint64_t sum_of(const uint64_t* words, size_t count) {
   uint64_t sums[4] = {};

@@ -124,13 +124,32 @@ class Engine::Impl {
     wake_.notify_all();
   }
 
+  EngineStatus status() {
+    const std::lock_guard lock(mutex_);
+    return told_status_;
+  }
+
  private:
   void run() {
     while (take_inbox()) {
       drop_cancelled();
       start_waiting();
       if (const auto rows = scheduler_.next_step(); !rows.empty()) step(rows);
+      tell_status();
     }
+  }
+
+  void tell_status() {
+    status_.waiting = status_.running = 0;
+    for (const auto& request : scheduler_.requests()) {
+      ++(request->started() ? status_.running : status_.waiting);
+    }
+    status_.kv_bytes = cache_.bytes_in_use();
+    status_.kv_bytes_max = cache_.bytes_max();
+    status_.cached_rows = reuse_.rows();
+    status_.feature_bytes = reuse_.feature_bytes();
+    const std::lock_guard lock(mutex_);
+    told_status_ = status_;
   }
 
   // Moves new requests to the scheduler, waiting while there is nothing to do; false at the end.
@@ -185,6 +204,10 @@ class Engine::Impl {
       guard(*rows[0].request, [] { throw; });
       return;
     }
+    ++status_.steps;
+    for (const auto& row : rows) {
+      (row.prefill ? status_.prompt_rows : status_.generated_rows) += row.count;
+    }
     scheduler_.took(rows, milliseconds(Clock::now() - begin) / 1000);
     int at = 0;  // among the logits
     for (const auto& row : rows) {
@@ -214,14 +237,15 @@ class Engine::Impl {
     if (waiting) return begin_anew(*waiting);
     end(request,
         Failed{ErrorKind::kTooLarge,
-               fmt::format("[cache] expected keys and values of {} tokens to fit {} MB "
+               fmt::format("[cache] expected keys and values of {} tokens to fit {} bytes "
                            "but they do not",
                            request.prompt_length() + static_cast<int>(request.generated.size()),
-                           cache_.bytes_max() / 1'000'000)});
+                           cache_.bytes_max())});
   }
 
   void begin_anew(Request& request) {
     if (!request.started()) return;
+    ++status_.begun_anew;
     reuse_.leave_rows(request, true);
     cache_.remove_sequence(request.sequence);
     request.sequence = -1;
@@ -239,6 +263,7 @@ class Engine::Impl {
     request.embeds_begin = std::min(found.rows, request.prompt_length());
     request.prefilled = std::max(request.prefilled, request.embeds_begin);
     if (first_time) request.cached_tokens = request.embeds_begin;
+    status_.cached_tokens += request.embeds_begin;
     if (request.embeds_begin < request.prompt_length()) {
       request.inputs_embeds_LD = models::embed_prompt(
           *model_, request.prompt, request.embeds_begin,
@@ -360,7 +385,10 @@ class Engine::Impl {
   std::optional<mx::array> logits_;  // [R, V] of the step's rows that want them
   std::vector<float> row_logits_;    // one's; kept, since fresh pages cost more than copying
 
+  EngineStatus status_;
+
   std::mutex mutex_;
+  EngineStatus told_status_;
   std::condition_variable wake_;
   bool ending_ = false;
   RequestId last_id_ = 0;
@@ -379,5 +407,7 @@ RequestId Engine::submit(Prompt prompt, const SamplingParams& params, EventSink 
 }
 
 void Engine::cancel(RequestId id) { impl_->cancel(id); }
+
+EngineStatus Engine::status() const { return impl_->status(); }
 
 }  // namespace fovea::generate

@@ -44,6 +44,21 @@ struct EngineOptions {
 void check_request(const Prompt& prompt, const SamplingParams& params,
                    const Json& generation_config, const models::TextLimits& limits);
 
+// What the engine is at, as of its last step.
+struct EngineStatus {
+  int waiting = 0;
+  int running = 0;
+  int64_t kv_bytes = 0;      // of keys and values that sequences hold, and of those kept for later
+  int64_t kv_bytes_max = 0;  // 0: no bound
+  int64_t cached_rows = 0;   // kept for later
+  int64_t feature_bytes = 0;
+  int64_t steps = 0;
+  int64_t prompt_rows = 0;    // computed so far,
+  int64_t cached_tokens = 0;  // and found
+  int64_t generated_rows = 0;
+  int64_t begun_anew = 0;  // requests that gave way for want of room
+};
+
 class Engine {
  public:
   Engine(std::shared_ptr<const models::Model> model,
@@ -61,6 +76,9 @@ class Engine {
 
   // The request ends with Finished{kCancelled} within one step; unknown ids are ignored.
   void cancel(RequestId id);
+
+  // Any thread.
+  EngineStatus status() const;
 
  private:
   class Impl;

@@ -9,7 +9,10 @@
 #include <future>
 #include <mutex>
 #include <stdexcept>
+#include <thread>
+#include <utility>
 
+#include "kernels/block_attention.h"
 #include "mlx/ops.h"
 #include "support/expect_error.h"
 
@@ -357,6 +360,99 @@ TEST_F(EngineTest, MaxTokensIsCutToTheContext) {
   listener.wait();
   EXPECT_EQ(listener.finished.reason, FinishReason::kLength);
   EXPECT_EQ(listener.finished.usage.completion_tokens, 2);
+}
+
+// A long prompt does not hold up an answer, nor a short prompt behind it.
+TEST_F(EngineTest, AnswersFlowBesideALongPrompt) {
+  model_->set_context_length(100'000);
+  model_->wrap = 50;
+  Listener answer;
+  Listener long_prompt;
+  Listener short_prompt;
+  {
+    Barrier second(*model_, 2);
+    Engine engine = make();
+    engine.submit(prompt_of({0}), at_most(40), answer.sink());
+    second.wait_until_reached();
+    engine.submit(prompt_of(std::vector<int32_t>(5000, 3)), at_most(1), long_prompt.sink());
+    engine.submit(prompt_of({7, 8}), at_most(1), short_prompt.sink());
+    second.open();
+    long_prompt.wait();
+    answer.wait();
+  }
+  EXPECT_EQ(short_prompt.text, "j");
+  EXPECT_EQ(long_prompt.text, "e");
+  EXPECT_EQ(answer.finished.usage.completion_tokens, 40);
+  // Steps that read the long prompt beside a token of the answer: segments come prompts first.
+  int beside = 0;
+  for (size_t i = 0; i + 1 < model_->steps.size(); ++i) {
+    beside += model_->steps[i].rows > 1 && model_->steps[i + 1].rows == 1;
+  }
+  EXPECT_GE(beside, 3);
+}
+
+TEST_F(EngineTest, ACancelledRequestsBlocksAreFreeAtOnce) {
+  EngineOptions options;
+  options.prefix_cache = false;
+  model_->wrap = 50;
+  model_->set_context_length(1 << 20);
+  Engine engine = make(options);
+  for (int i = 0; i < 20; ++i) {
+    Listener listener;
+    std::promise<void> begun;
+    auto sink = [&, told = false](const Event& event) mutable {
+      if (std::holds_alternative<TextDelta>(event) && !std::exchange(told, true)) begun.set_value();
+      listener.sink()(event);
+    };
+    const auto id = engine.submit(prompt_of(std::vector<int32_t>(300, 1)), at_most(100'000), sink);
+    begun.get_future().wait();
+    engine.cancel(id);
+    listener.wait();
+    EXPECT_EQ(listener.finished.reason, FinishReason::kCancelled);
+  }
+  Listener last;
+  engine.submit(prompt_of({1}), at_most(1), last.sink());
+  last.wait();
+  while (engine.status().running > 0) std::this_thread::yield();
+  EXPECT_EQ(engine.status().kv_bytes, 0);
+  EXPECT_EQ(engine.status().waiting, 0);
+  EXPECT_GE(engine.status().prompt_rows, 20 * 300);
+}
+
+// A second question begins where the first ended.
+TEST_F(EngineTest, TheNextTurnFindsTheRowsOfTheLast) {
+  model_->set_context_length(10'000);
+  Engine engine = make();
+  std::vector<int32_t> tokens(500, 2);
+  for (int turn = 0; turn < 3; ++turn) {
+    Listener listener;
+    engine.submit(prompt_of(tokens), at_most(5), listener.sink());
+    listener.wait();
+    // All that the turn before had but the token that it did not compute.
+    const int older = static_cast<int>(tokens.size()) - 3;
+    EXPECT_EQ(listener.finished.usage.cached_tokens, turn == 0 ? 0 : older) << turn;
+    EXPECT_EQ(listener.finished.timings.prompt_n, turn == 0 ? 500 : 3);
+    for (int i = 1; i <= 5; ++i) tokens.push_back(tokens[tokens.size() - 1] + 1);
+    tokens.push_back(2);
+    tokens.push_back(2);
+  }
+}
+
+TEST_F(EngineTest, APromptThatNeverFitsIsRefusedAlone) {
+  model_->set_context_length(100'000);
+  EngineOptions options;
+  options.kv_cache_bytes = 3 * 2 * kernels::kBlockRows * int64_t{sizeof(float)};
+  Engine engine = make(options);
+  Listener large;
+  Listener small;
+  engine.submit(prompt_of(std::vector<int32_t>(1000, 1)), at_most(1), large.sink());
+  engine.submit(prompt_of({1}), at_most(2), small.sink());
+  large.wait();
+  small.wait();
+  EXPECT_EQ(large.failed.kind, ErrorKind::kTooLarge);
+  EXPECT_EQ(large.failed.message,
+            "[cache] expected keys and values of 1000 tokens to fit 3072 bytes but they do not");
+  EXPECT_EQ(small.text, "cd");
 }
 
 // The request would take hours.

@@ -113,6 +113,15 @@ std::optional<int64_t> control_group_room() {
   return std::max<int64_t>(0, *limit - *used);
 }
 
+// Of a sequence's keys and values in one layer, whose rows come up to `step` at once. Blocks have
+// room for more rows, which costs nothing until they come.
+int64_t kept_bytes(const nn::KvLayer& layer, int64_t rows, int step, int max_kv_size) {
+  for (const int most : {layer.window, layer.chunk, max_kv_size}) {
+    if (most > 0) rows = std::min(rows, int64_t{most} + step + kernels::kBlockRows);
+  }
+  return 2 * rows * layer.heads * layer.head_dim * mx::size_of(layer.dtype);
+}
+
 }  // namespace
 
 int64_t MemoryEstimate::total() const {
@@ -132,7 +141,9 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
   const auto tokens = static_cast<int>(prompt.tokens.size());
   const int rows = std::min(tokens, options.prefill_step_size);
   const int end = std::min(tokens + options.max_tokens, limits.context_length);
-  estimate.cache = BlockCache::estimated_bytes(model.kv_layers(), end, rows, options.max_kv_size);
+  for (const auto& layer : model.kv_layers()) {
+    estimate.cache += kept_bytes(layer, end, rows, options.max_kv_size);
+  }
   estimate.prompt =
       survey.text.scratch_bytes(rows, kArraysOfTextWidths) + int64_t{limits.vocab_size} * 4;
   int64_t states = 0;

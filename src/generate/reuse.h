@@ -22,6 +22,8 @@ class Reuse {
   Reuse(const models::Model& model, BlockCache& cache, const Options& options);
 
   bool on() const { return options_.on; }
+  int64_t rows() const { return prefixes_.rows(); }
+  int64_t feature_bytes() const { return features_.bytes(); }
 
   // What a new request is known by.
   void survey(Request& request) const;
