@@ -103,9 +103,7 @@ Converted convert_checkpoint(const Checkpoint& checkpoint, const Options& given,
   Options options = given;
   if (!options.weights.dtype) options.weights.dtype = config_dtype(checkpoint.config);
   const auto model = models::build_model(checkpoint);
-  // A model that is to run needs its weights as kernels read them.
-  using Changed = nn::Weights::Changed;
-  auto weights = nn::Weights::open(checkpoint, options.awq ? Changed::kCopied : Changed::kViewed);
+  auto weights = nn::Weights::open(checkpoint, nn::Turned::kViewed);
   model->prepare_weights(weights);
   weights.load_into(*model);
   const Step step(options);

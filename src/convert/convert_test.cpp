@@ -8,8 +8,10 @@
 #include "base/file.h"
 #include "convert/config.h"
 #include "convert/weight_stream.h"
+#include "mlx/io.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
+#include "nn/linear.h"
 #include "nn/safetensors.h"
 #include "nn/weights.h"
 #include "support/expect_error.h"
@@ -117,26 +119,96 @@ TEST_F(Convert, StacksOfExpertsAreQuantizedRowByRow) {
 }
 
 // All experts of a large model do not fit into memory: what a converter reads are views of the
-// file, and what a model computes with lies as its kernels want it.
+// file, and what a model computes with lies as its kernels want it, both matrix by matrix.
 TEST_F(Convert, ExpertsAreTurnedPieceByPiece) {
   struct Stack : nn::PathVisitor {
-    void parameter(const std::string& name, mx::array& value) override {
-      if (full_name(name).find("switch_mlp.") != std::string::npos) stacks.push_back(value);
+    void quantizable(nn::QuantizableWeight& weight) override {
+      for (const auto& matrix : weight.matrices()) matrices.push_back(matrix);
     }
-    std::vector<mx::array> stacks;
+    void parameter(const std::string& name, mx::array& value) override {
+      if (full_name(name).find("switch_mlp.") == std::string::npos) return;
+      EXPECT_FALSE(value.is_available()) << full_name(name);  // or all would be there twice
+    }
+    std::vector<mx::array> matrices;
   };
   const Checkpoint checkpoint = fixture("parity/qwen3_vl_moe/checkpoints/hf-f32");
-  for (const auto changed : {nn::Weights::Changed::kViewed, nn::Weights::Changed::kCopied}) {
-    const auto model = models::build_model(checkpoint);
-    auto weights = nn::Weights::open(checkpoint, changed);
-    model->prepare_weights(weights);
-    weights.load_into(*model);
+  for (const auto turned : {nn::Turned::kViewed, nn::Turned::kCopied}) {
+    const auto model = models::load_model(checkpoint, turned);
     Stack found;
     model->visit(found);
-    ASSERT_FALSE(found.stacks.empty());
-    for (const auto& stack : found.stacks) {
-      EXPECT_EQ(stack.flags().row_contiguous, changed == nn::Weights::Changed::kCopied);
+    ASSERT_EQ(found.matrices.size(), 12u);  // three of each of four experts
+    for (const auto& matrix : found.matrices) {
+      EXPECT_EQ(matrix.flags().row_contiguous, turned == nn::Turned::kCopied);
     }
+  }
+}
+
+// What Hugging Face's folders have: each expert by itself, or stacks either way round.
+TEST_F(Convert, ExpertsOfEveryLayoutAreTheSame) {
+  const std::string folder = "parity/qwen3_vl_moe/checkpoints/";
+  const auto turned = [](const mx::array& stack) { return mx::transpose(stack, {0, 2, 1}); };
+  const auto apart = [](auto& all, const std::string& stem, const auto& name, const mx::array& w) {
+    for (int e = 0; e < w.shape(0); ++e) {
+      all.emplace(fmt::format("{}.{}.{}.weight", stem, e, name), mx::take(w, e, 0));
+    }
+  };
+  const auto alone = [&](auto& all, const std::string& stem, const mx::array& both,
+                         const mx::array& down) {
+    const auto halves = mx::split(turned(both), 2, 1);
+    apart(all, stem, "gate_proj", halves[0]);
+    apart(all, stem, "up_proj", halves[1]);
+    apart(all, stem, "down_proj", turned(down));
+  };
+  const auto in_rows = [&](auto& all, const std::string& stem, const mx::array& both,
+                           const mx::array& down) {
+    all.emplace(stem + ".gate_up_proj", turned(both));
+    all.emplace(stem + ".down_proj", turned(down));
+  };
+  const auto write = [&](const fs::path& to, const auto& laid_out) {
+    fs::create_directory(to);
+    std::unordered_map<std::string, mx::array> all;
+    auto tensors = tensors_in(testing::fixture_path(folder + "hf-f32"));
+    for (const auto& [name, value] : tensors) {
+      const size_t at = name.find(".gate_up_proj");
+      if (at != std::string::npos) {
+        const std::string stem = name.substr(0, at);
+        laid_out(all, stem, value, tensors.at(stem + ".down_proj"));
+      } else if (name.find("experts.down_proj") == std::string::npos) {
+        all.emplace(name, value);
+      }
+    }
+    for (auto& [name, value] : all) value = mx::contiguous(value);
+    mx::save_safetensors((to / "model.safetensors").string(), all);
+    const auto source = testing::fixture_path(folder + "hf-f32");
+    for (const char* file : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
+      fs::copy(source / file, to / file);
+    }
+    return open_checkpoint(to.string());
+  };
+  const auto four_bits = quantizing({quant_format("affine", 32, 4), {}});
+  for (const auto& checkpoint :
+       {write(folder_.path() / "alone", alone), write(folder_.path() / "rows", in_rows)}) {
+    fs::remove_all(out());
+    convert_checkpoint(checkpoint, four_bits, out());
+    expect_equal_to(folder + "mlx-4bit");
+    EXPECT_NO_THROW(models::load_model(checkpoint));
+  }
+}
+
+// A model that is read for its scales has the same experts, viewed or written out.
+TEST_F(Convert, ScalesOfTurnedExpertsAreThoseOfPlainOnes) {
+  Options options;
+  run("parity/qwen3_vl_moe/checkpoints/hf-f32", options);
+  const fs::path plain = out().string() + "-plain";
+  fs::rename(out(), plain);
+  options = quantizing({quant_format("affine", 32, 4), {}});
+  options.awq.emplace();
+  convert_checkpoint(open_checkpoint(plain.string()), options, out());
+  const auto expected = tensors_in(out());
+  fs::rename(out(), out().string() + "-expected");
+  run("parity/qwen3_vl_moe/checkpoints/hf-f32", options);
+  for (const auto& [name, value] : tensors_in(out())) {
+    expect_same_bits(name, value, expected.at(name));
   }
 }
 

@@ -64,6 +64,7 @@ class Planner : public nn::PathVisitor {
       copied(path, source);
       if (name != "scales" && name != "biases") plan_.values += source.size();
     }
+    if (of_module) plan_.weights.back().matrices = module_->matrices();
     if (name == "weight") module_ = nullptr;
   }
 

@@ -31,11 +31,15 @@ mx::array scaled(const PlannedWeight& weight, mx::array rows, int begin, int end
 }
 
 // Rows [begin, end) of each source.
-std::vector<mx::array> rows_of(const std::vector<mx::array>& sources, int begin, int end,
+std::vector<mx::array> rows_of(const PlannedWeight& weight, int begin, int end,
                                const mx::Stream& stream) {
+  if (!weight.matrices.empty()) {
+    const auto first = weight.matrices.begin();
+    return {mx::stack({first + begin, first + end}, stream)};
+  }
   std::vector<mx::array> rows;
-  for (const auto& source : sources) {
-    if (source.ndim() == 0) return sources;
+  for (const auto& source : weight.sources) {
+    if (source.ndim() == 0) return weight.sources;
     mx::Shape from(source.ndim(), 0);
     mx::Shape to = source.shape();
     from[0] = begin;
@@ -110,7 +114,7 @@ void WeightStream::write(const PlannedWeight& weight) {
     int64_t read = 0;
     for (size_t i = 0; i < streams_.size() && begin < rows; ++i, begin += piece) {
       const int end = std::min(begin + piece, rows);
-      auto sources = rows_of(weight.sources, begin, end, streams_[i]);
+      auto sources = rows_of(weight, begin, end, streams_[i]);
       for (const auto& source : sources) read += static_cast<int64_t>(source.nbytes());
       sources[0] = scaled(weight, sources[0], begin, end, streams_[i]);
       made.push_back(work_on(weight, sources, streams_[i]));

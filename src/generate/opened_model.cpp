@@ -7,6 +7,7 @@
 #include "kernels/memory.h"
 #include "kernels/numerics.h"
 #include "models/model.h"
+#include "nn/weights.h"
 
 namespace fovea::generate {
 namespace {
@@ -52,7 +53,7 @@ std::shared_ptr<const models::Model> OpenedModel::load(const LoadOptions& option
 }
 
 MemoryEstimate OpenedModel::estimate(const Prompt& prompt, const EstimateOptions& options) const {
-  const auto model = models::load_model(checkpoint_);
+  const auto model = models::load_model(checkpoint_, nn::Turned::kViewed);
   return estimate_memory(*model, models::read_text_limits(checkpoint_), prompt, options);
 }
 

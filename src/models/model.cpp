@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
+#include "nn/linear.h"
 
 namespace fovea::models {
 namespace {
@@ -34,6 +35,10 @@ class WeightMemoryVisitor : public nn::PathVisitor {
     if (!value.is_available()) return;
     auto& part = model_.is_media_weight(full_name(name)) ? memory.media : memory.text;
     part.emplace_back(reinterpret_cast<const std::byte*>(value.data<char>()), value.nbytes());
+  }
+
+  void quantizable(nn::QuantizableWeight& weight) override {
+    for (auto matrix : weight.matrices()) parameter("weight", matrix);
   }
 
   WeightMemory memory;

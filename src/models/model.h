@@ -25,7 +25,8 @@
 
 namespace fovea::nn {
 class Weights;
-}
+enum class Turned;
+}  // namespace fovea::nn
 
 namespace fovea::models {
 
@@ -157,6 +158,7 @@ std::unique_ptr<Model> build_model(const Checkpoint& checkpoint);
 // build_model() with the checkpoint's weights. Throws Error(kInvalidData) naming the key for a
 // missing, unknown or misshapen weight.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint);
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, nn::Turned turned);
 
 // What the layers of a loaded model multiply prompt rows in.
 enum class Prefill {

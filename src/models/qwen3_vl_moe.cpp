@@ -38,7 +38,8 @@ class Qwen3VlMoe : public QwenVlModel {
     const auto& config = decoder_.config();
     for (int i = 0; i < config.num_hidden_layers; ++i) {
       if (!config.sparse[static_cast<size_t>(i)]) continue;
-      nn::SparseMoe::unpack(weights, fmt::format("language_model.model.layers.{}.mlp", i));
+      nn::SparseMoe::unpack(weights, fmt::format("language_model.model.layers.{}.mlp", i),
+                            config.hidden_size, config.moe);
     }
   }
 };

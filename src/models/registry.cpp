@@ -93,8 +93,12 @@ std::unique_ptr<Model> build_model(const Checkpoint& checkpoint) {
 }
 
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint) {
+  return load_model(checkpoint, nn::Turned::kCopied);
+}
+
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, nn::Turned turned) {
   auto model = build_model(checkpoint);
-  auto weights = nn::Weights::open(checkpoint);
+  auto weights = nn::Weights::open(checkpoint, turned);
   model->prepare_weights(weights);
   weights.load_into(*model);
   return model;

@@ -36,6 +36,11 @@ void QuantizableWeight::set_quantization(const kernels::Quantization& quantizati
   biases_ = scales_;
 }
 
+void QuantizableWeight::set_matrices(std::vector<mx::array> matrices) {
+  assert(static_cast<int>(matrices.size()) == stacked_ && !quantization_);
+  matrices_ = std::move(matrices);
+}
+
 mx::Dtype QuantizableWeight::dtype() const {
   if (!quantization_) return weight_.dtype();
   return quantization_->has_biases() ? scales_.dtype() : mx::bfloat16;
@@ -68,6 +73,9 @@ kernels::Weight QuantizableWeight::weight(const std::optional<mx::array>& bias) 
 
 kernels::Weight QuantizableWeight::weight_of(int which) const {
   assert(which >= 0 && which < stacked_);
+  if (!matrices_.empty()) {
+    return as_weight({matrices_[static_cast<size_t>(which)], scales_, biases_});
+  }
   if (views_.empty()) {
     std::vector<mx::array> made;
     const auto view = [&](const mx::array& stack, int i) {

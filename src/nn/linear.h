@@ -26,6 +26,13 @@ class QuantizableWeight : public Module {
   // rows; returns their bytes. A stack stays as it is.
   size_t keep_int8_rows();
 
+  // For the visitor that loads a stack whose matrices [out, in] lie apart, or turned: products read
+  // these, and copy those that are not in rows. The parameter `weight` is all of them in one, for
+  // who must have it so.
+  void set_matrices(std::vector<mx::array> matrices);
+  // Those, or none.
+  const std::vector<mx::array>& matrices() const { return matrices_; }
+
   // Shows itself as quantizable, then its arrays.
   void visit(Visitor& visitor) override;
 
@@ -43,6 +50,8 @@ class QuantizableWeight : public Module {
   kernels::Weight weight(const std::optional<mx::array>& bias) const;
   // One of a stack, whose views are made at first use.
   kernels::Weight weight_of(int which) const;
+  // Whether weight_of() copies what it gives.
+  bool is_turned() const { return !matrices_.empty() && !matrices_[0].flags().row_contiguous; }
 
  private:
   struct Arrays {
@@ -61,6 +70,7 @@ class QuantizableWeight : public Module {
   mx::array scales_;
   mx::array biases_;
   mutable std::vector<Arrays> views_;  // of a stack
+  std::vector<mx::array> matrices_;
   std::shared_ptr<const kernels::Int8Rows> int8_rows_;
 };
 

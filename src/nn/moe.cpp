@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/format.h"
 #include "kernels/matmul.h"
 #include "kernels/numerics.h"
 #include "mlx/ops.h"
@@ -18,23 +19,35 @@ SparseMoe::SparseMoe(int dim, const MoeConfig& c)
       up_proj_(c.num_experts, dim, c.moe_intermediate_size),
       down_proj_(c.num_experts, c.moe_intermediate_size, dim) {}
 
-void SparseMoe::unpack(Weights& weights, const std::string& path) {
-  // [E, D, F] from the one or the other half of the last axis -> [E, F, D].
-  const auto half = [](int which) {
-    return [which](const mx::array& fused) {
-      if (fused.ndim() != 3) return fused;
-      const int f = fused.shape(2) / 2;
-      const auto part =
-          mx::slice(fused, {0, 0, which * f}, {fused.shape(0), fused.shape(1), (which + 1) * f});
-      return mx::transpose(part, {0, 2, 1});
+void SparseMoe::unpack(Weights& weights, const std::string& path, int dim, const MoeConfig& c) {
+  const std::string from = path + ".experts.";
+  const auto parameter = [&](const std::string& name) {
+    return path + ".switch_mlp." + name + ".weight";
+  };
+  for (const std::string name : {"gate_proj", "up_proj", "down_proj"}) {
+    weights.join_stack(parameter(name), c.num_experts, [&](int expert) {
+      return fmt::format("{}{}.{}.weight", from, expert, name);
+    });
+  }
+  const int width = c.moe_intermediate_size;
+  // One of the two is not square and tells which way round both are.
+  const bool in_rows =
+      2 * width != dim
+          ? weights.shape_of(from + "gate_up_proj") == mx::Shape{c.num_experts, 2 * width, dim}
+          : weights.shape_of(from + "down_proj") == mx::Shape{c.num_experts, dim, width};
+  const auto rows = [=](const mx::array& matrix) {
+    return in_rows ? matrix : mx::transpose(matrix);
+  };
+  const auto half = [=](int which) {
+    return [=](const mx::array& matrix) {
+      const auto both = rows(matrix);
+      const int middle = both.shape(0) / 2;
+      return mx::slice(both, {which * middle, 0}, {(which + 1) * middle, both.shape(1)});
     };
   };
-  const auto turned = [](const mx::array& w) {
-    return w.ndim() == 3 ? mx::transpose(w, {0, 2, 1}) : w;
-  };
-  weights.split(path + ".experts.gate_up_proj", {{path + ".switch_mlp.gate_proj.weight", half(0)},
-                                                 {path + ".switch_mlp.up_proj.weight", half(1)}});
-  weights.split(path + ".experts.down_proj", {{path + ".switch_mlp.down_proj.weight", turned}});
+  weights.split_stack(from + "gate_up_proj",
+                      {{parameter("gate_proj"), half(0)}, {parameter("up_proj"), half(1)}});
+  weights.split_stack(from + "down_proj", {{parameter("down_proj"), rows}});
 }
 
 SparseMoe::Routes SparseMoe::routes_of(const mx::array& x_TD) const {
@@ -94,6 +107,7 @@ mx::array SparseMoe::operator()(const mx::array& x_TD) const {
     const kernels::DecodeRows answers(static_cast<int>(decode));
     const mx::array ids(rows.data(), {static_cast<int>(rows.size())}, mx::int32);
     results.push_back(expert(e, mx::take(x_TD, ids, 0)));
+    if (down_proj_.is_turned()) mx::eval(results.back());  // or all copies would be there at once
   }
   const auto all =
       mx::take(mx::concatenate(results, 0), mx::array(places.data(), {t * k}, mx::int32), 0);

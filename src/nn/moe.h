@@ -22,6 +22,7 @@ class ExpertLinear : public QuantizableWeight {
  public:
   ExpertLinear(int experts, int in, int out) : QuantizableWeight(out, in, experts) {}
   kernels::Weight weight(int expert) const { return weight_of(expert); }
+  using QuantizableWeight::is_turned;
 };
 
 struct MoeConfig {
@@ -36,9 +37,10 @@ class SparseMoe : public Module {
  public:
   SparseMoe(int dim, const MoeConfig& config);
 
-  // Before loading: Hugging Face's experts.gate_up_proj [E, D, 2F] and experts.down_proj [E, F, D]
-  // under `path` become the parameters that are listed above.
-  static void unpack(Weights& weights, const std::string& path);
+  // Before loading: what Hugging Face calls `path`.experts becomes the parameters that are listed
+  // above. It has gate_up_proj [E, D, 2F] and down_proj [E, F, D], each expert's matrix perhaps the
+  // other way round, or the linear layers of each expert by itself, as experts.0.gate_proj.
+  static void unpack(Weights& weights, const std::string& path, int dim, const MoeConfig& config);
 
   // The router's choice is needed to know which weights to read, so this evaluates the graph up to
   // it. A row's bits do not depend on the rows beside it.

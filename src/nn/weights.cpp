@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "kernels/op.h"
+#include "kernels/views.h"
 #include "mlx/ops.h"
 #include "mlx/transforms.h"
 #include "nn/linear.h"
@@ -81,9 +82,9 @@ Json read_quantization(const Json& config) {
 
 }  // namespace
 
-Weights Weights::open(const Checkpoint& checkpoint, Changed changed) {
+Weights Weights::open(const Checkpoint& checkpoint, Turned turned) {
   Weights weights;
-  weights.changed_ = changed;
+  weights.turned_ = turned;
   weights.quantization_ = read_quantization(checkpoint.config);
   const Json index = checkpoint.read_json("model.safetensors.index.json");
   const auto shards =
@@ -116,29 +117,67 @@ void Weights::rename(const std::function<std::string(const std::string&)>& rule)
   tensors_ = std::move(renamed);
 }
 
-void Weights::transform(const std::string& name,
-                        const std::function<mx::array(const mx::array&)>& change) {
-  const auto found = tensors_.find(name);
-  if (found == tensors_.end()) return;
-  mx::array& value = found->second.value;
-  value = change(value);
-  if (changed_ == Changed::kCopied) value = mx::contiguous(value);
-  // Now, on the loading thread: what the engine is given must not hang on another thread's stream.
-  // A view is made without reading anything.
-  mx::eval(value);
+void Weights::add(const std::string& name, Tensor tensor) {
+  const std::string first = tensor.checkpoint_name;
+  if (tensors_.emplace(name, std::move(tensor)).second) return;
+  fail(ErrorKind::kInvalidData, "[weights] expected one tensor for '{}' but '{}' is another", name,
+       first);
 }
 
-void Weights::split(const std::string& name, const std::vector<Part>& parts) {
+void Weights::join_stack(const std::string& name, int count,
+                         const std::function<std::string(int)>& name_of) {
+  if (!contains(name_of(0))) return;
+  std::vector<mx::array> matrices;
+  std::string first;
+  for (int i = 0; i < count; ++i) {
+    const auto found = tensors_.find(name_of(i));
+    if (found == tensors_.end()) {
+      fail(ErrorKind::kInvalidData, "[weights] expected a tensor '{}' but the checkpoint has none",
+           name_of(i));
+    }
+    const auto& [value, checkpoint_name, none] = found->second;
+    if (i == 0) first = checkpoint_name;
+    if (i > 0 && (value.shape() != matrices[0].shape() || value.dtype() != matrices[0].dtype())) {
+      fail(ErrorKind::kInvalidData, "[weights] expected '{}' as {} {} but got {} {}",
+           checkpoint_name, kernels::dtype_text(matrices[0]), kernels::shape_text(matrices[0]),
+           kernels::dtype_text(value), kernels::shape_text(value));
+    }
+    matrices.push_back(value);
+    tensors_.erase(found);
+  }
+  add(name, {mx::stack(matrices), first, matrices});
+}
+
+void Weights::split_stack(const std::string& name, const std::vector<Part>& parts) {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) return;
   const Tensor whole = std::move(found->second);
   tensors_.erase(found);
-  for (const auto& [part, change] : parts) {
-    if (!tensors_.emplace(part, Tensor{whole.value, whole.checkpoint_name}).second) {
-      fail(ErrorKind::kInvalidData, "[weights] expected one tensor for '{}' but '{}' is another",
-           part, whole.checkpoint_name);
+  const mx::array& stack = whole.value;
+  if (stack.ndim() != 3 || stack.size() == 0) return add(parts[0].first, whole);
+  const mx::Shape one = {stack.shape(1), stack.shape(2)};
+  std::vector<std::vector<mx::array>> changed(parts.size());
+  for (int i = 0; i < stack.shape(0); ++i) {
+    const auto matrix = mx::reshape(mx::slice(stack, {i, 0, 0}, {i + 1, one[0], one[1]}), one);
+    for (size_t part = 0; part < parts.size(); ++part) {
+      // Now, on the loading thread: what the engine is given must not hang on another thread's
+      // stream. A view is made without reading anything.
+      auto value = parts[part].second(matrix);
+      mx::eval(value);
+      if (turned_ == Turned::kCopied) {
+        value = kernels::row_major(value);
+        mx::eval(value);
+      }
+      changed[part].push_back(std::move(value));
     }
-    transform(part, change);
+    if (turned_ == Turned::kCopied) {
+      const auto* data = reinterpret_cast<const std::byte*>(stack.data<char>());
+      const size_t bytes = stack.nbytes() / static_cast<size_t>(stack.shape(0));
+      MappedFile::give_back({data, bytes * static_cast<size_t>(i + 1)});
+    }
+  }
+  for (size_t part = 0; part < parts.size(); ++part) {
+    add(parts[part].first, {mx::stack(changed[part]), whole.checkpoint_name, changed[part]});
   }
 }
 
@@ -152,7 +191,8 @@ void Weights::flatten_convolution(const std::string& name, int in_channels) {
                   ? stored
                   : mx::contiguous(mx::moveaxis(stored, 1, static_cast<int>(stored.ndim()) - 1)));
   }
-  transform(name, [&](const mx::array& w) { return flatten_conv_weight(w, in_channels); });
+  found->second.value = mx::contiguous(flatten_conv_weight(stored, in_channels));
+  mx::eval(found->second.value);  // as in split_stack()
 }
 
 bool Weights::equal(const std::string& prefix, const std::string& other) const {
@@ -173,6 +213,11 @@ bool Weights::equal(const std::string& prefix, const std::string& other) const {
     mx::eval(x, y);
     return std::memcmp(x.template data<char>(), y.template data<char>(), x.nbytes()) == 0;
   });
+}
+
+mx::Shape Weights::shape_of(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  return found == tensors_.end() ? mx::Shape{} : found->second.value.shape();
 }
 
 void Weights::release_pages() const {
@@ -229,7 +274,7 @@ class WeightLoader : public PathVisitor {
       fail(ErrorKind::kInvalidData, "[weights] expected a tensor '{}' but the checkpoint has none",
            path);
     }
-    const auto& [tensor, checkpoint_name] = found->second;
+    const auto& [tensor, checkpoint_name, matrices] = found->second;
     // What is quantised has one type; what is not may be of any float.
     const bool whole = !mx::issubdtype(value.dtype(), mx::floating);
     if (tensor.shape() != value.shape() ||
@@ -239,10 +284,12 @@ class WeightLoader : public PathVisitor {
            kernels::shape_text(value), kernels::dtype_text(tensor), kernels::shape_text(tensor));
     }
     value = tensor;
+    if (!matrices.empty()) module_->set_matrices(matrices);
     weights_.tensors_.erase(found);
   }
 
   void quantizable(QuantizableWeight& weight) override {
+    module_ = &weight;
     const std::string path = module_name();
     const mx::array* scales = find("scales");
     const mx::array* biases = find("biases");
@@ -273,6 +320,7 @@ class WeightLoader : public PathVisitor {
   }
 
   Weights& weights_;
+  QuantizableWeight* module_ = nullptr;  // the last that was shown, of whose weights stacks are
 };
 
 void Weights::load_into(Module& module) {

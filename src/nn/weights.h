@@ -17,27 +17,35 @@
 
 namespace fovea::nn {
 
+// What becomes of stacks of matrices that a checkpoint has turned (Weights::split_stack).
+enum class Turned {
+  kCopied,  // each matrix gets memory of its own in rows, as kernels read them
+  kViewed,  // it stays a view of the file; a product copies what it needs: for who reads a stack
+            // once, or not at all, and may have less memory than it takes
+};
+
 class Weights {
  public:
   // model.safetensors.index.json's shards when there is an index, else model.safetensors, else
   // every *.safetensors of the folder but consolidated.*. Throws fovea::Error for a missing,
   // hostile or misnamed file and for a quantisation that is not one of MLX's.
-  // Weights that are laid out otherwise than their modules (transform(), split()) get memory of
-  // their own in rows, as kernels read them, or stay views of the file, for who takes them piece by
-  // piece: a stack of experts may be larger than all memory.
-  enum class Changed { kCopied, kViewed };
-  static Weights open(const Checkpoint& checkpoint, Changed changed = Changed::kCopied);
+  static Weights open(const Checkpoint& checkpoint, Turned turned = Turned::kCopied);
 
   // Renames every tensor to its module path; an empty result puts it aside. The name in the
   // checkpoint is kept for messages.
   void rename(const std::function<std::string(const std::string&)>& rule);
 
-  // Replaces a tensor that is there by `change` of it: for layouts that differ between writers.
-  void transform(const std::string& name, const std::function<mx::array(const mx::array&)>& change);
+  // Makes a stack `name` of the matrices that the checkpoint has one by one as `name_of(0)` to
+  // `name_of(count - 1)`, which stay where they are. Does nothing where it lacks the first; another
+  // that is missing or of another kind is Error(kInvalidData).
+  void join_stack(const std::string& name, int count,
+                  const std::function<std::string(int)>& name_of);
 
-  // Replaces a tensor that is there by others, each a `change` of it.
+  // Replaces a stack [E, ...] that is there by others, whose matrices are a `change` of each of its
+  // own. What was read of the file is given back on the way, so that no more than one matrix is in
+  // memory twice. A tensor of other axes takes the first's place, for load_into() to refuse.
   using Part = std::pair<std::string, std::function<mx::array(const mx::array&)>>;
-  void split(const std::string& name, const std::vector<Part>& parts);
+  void split_stack(const std::string& name, const std::vector<Part>& parts);
 
   // A convolution that its module runs as a product: the weight becomes rows as
   // flatten_conv_weight() makes them.
@@ -55,6 +63,9 @@ class Weights {
 
   bool contains(const std::string& name) const { return tensors_.contains(name); }
 
+  // Empty where there is none.
+  mx::Shape shape_of(const std::string& name) const;
+
   // Whether the tensors below both prefixes have the same names, types, shapes and bits. Reads them
   // up to the first difference.
   bool equal(const std::string& prefix, const std::string& other) const;
@@ -66,14 +77,16 @@ class Weights {
  private:
   friend class WeightLoader;
   struct Tensor {
-    mx::array value;
+    mx::array value;  // a stack whose matrices lie apart is computed only if somebody reads it
     std::string checkpoint_name;
+    std::vector<mx::array> matrices = {};
   };
+  void add(const std::string& name, Tensor tensor);
   // Of the module at `path`, which the checkpoint calls `own_name`.
   std::optional<kernels::Quantization> quantization_of(const std::string& path,
                                                        const std::string& own_name) const;
 
-  Changed changed_ = Changed::kCopied;
+  Turned turned_ = Turned::kCopied;
   std::map<std::string, Tensor> tensors_;
   std::map<std::string, mx::array> convolutions_;
   std::map<std::string, mx::array> unread_;

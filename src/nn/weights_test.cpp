@@ -216,6 +216,59 @@ TEST(Weights, PrefersTheOneFileAndNamesWhatIsMissing) {
   EXPECT_ERROR(folder.weights(), ErrorKind::kUnsupported, "it has only .bin files");
 }
 
+// A large model's stacks would otherwise be in memory twice.
+TEST(Weights, TurnsStacksAndGivesTheFilesPagesBack) {
+  const Folder folder({{"turned", "F32", {8, 256, 512}}, {"other", "F32", {8, 256, 512}}});
+  auto weights = folder.weights();
+  const size_t bytes = size_t{8} * 256 * 512 * 4;
+  const auto turn = [](const mx::array& matrix) { return mx::transpose(matrix); };
+  struct Stack : QuantizableWeight {
+    Stack() : QuantizableWeight(512, 256, 8) {}
+  };
+  struct Both : Module {
+    Stack turned;
+    Stack same;
+    void visit(Visitor& visitor) override {
+      visitor.child("turned", turned);
+      visitor.child("same", same);
+    }
+  } both;
+  weights.split_stack("turned", {{"turned.weight", turn}});
+  weights.split_stack("other", {{"same.weight", turn}});
+  weights.load_into(both);
+  ASSERT_EQ(both.turned.matrices().size(), 8u);
+  EXPECT_TRUE(both.turned.matrices()[7].flags().row_contiguous);
+  EXPECT_EQ(both.turned.matrices()[7].shape(), (mx::Shape{512, 256}));
+  EXPECT_LT(testing::resident_file_bytes((folder.files().path() / "model.safetensors").string()),
+            bytes / 8);
+}
+
+TEST(Weights, JoinsStacksOfWhatLiesApart) {
+  const auto joined = [](const Folder& folder) {
+    auto weights = folder.weights();
+    weights.join_stack("stack.weight", 3, [](int i) { return fmt::format("e.{}.weight", i); });
+    return weights;
+  };
+  struct Stack : QuantizableWeight {
+    Stack() : QuantizableWeight(4, 6, 3) {}
+  };
+  struct Holder : Module {
+    Stack stack;
+    void visit(Visitor& visitor) override { visitor.child("stack", stack); }
+  } holder;
+  const Tensor first{"e.0.weight", "F32", {4, 6}};
+  const Tensor second{"e.1.weight", "F32", {4, 6}};
+  joined(Folder({first, second, {"e.2.weight", "F32", {4, 6}}})).load_into(holder);
+  EXPECT_EQ(holder.stack.matrices().size(), 3u);
+  EXPECT_ERROR(joined(Folder({first, second})), ErrorKind::kInvalidData,
+               "expected a tensor 'e.2.weight' but the checkpoint has none");
+  EXPECT_ERROR(joined(Folder({first, second, {"e.2.weight", "F32", {6, 4}}})),
+               ErrorKind::kInvalidData, "expected 'e.2.weight' as float32 [4, 6] but got");
+  EXPECT_ERROR(
+      joined(Folder({first, second, {"e.2.weight", "F32", {4, 6}}, {"stack.weight", "F32", {1}}})),
+      ErrorKind::kInvalidData, "expected one tensor for 'stack.weight'");
+}
+
 TEST(FlattenConvWeight, BothLayoutsGiveTheSameRows) {
   const auto pytorch = mx::reshape(mx::arange(2 * 3 * 4 * 4, mx::float32), {2, 3, 4, 4});
   const auto mlx = mx::contiguous(mx::moveaxis(pytorch, 1, -1));
