@@ -5,8 +5,6 @@
 // ours is Microsoft's.
 //
 // Legend: D hidden size, C merged width (four times the tower's).
-#include <algorithm>
-
 #include "base/error.h"
 #include "mlx/ops.h"
 #include "models/config.h"
@@ -36,9 +34,6 @@ constexpr text::DecoderType kDecoder = {
     .max_window_layers = 0,
     .fused_projections = true,
 };
-
-// Ends of a turn that not every released config names: </s>, <|endoftext|>, <|end|>.
-constexpr int32_t kChatEnds[] = {2, 32000, 32007};
 
 const std::string kVision = "model.vision_embed_tokens.";
 
@@ -74,12 +69,6 @@ class Phi3V : public DecoderModel {
     if (tower_.config().num_hidden_layers < 2 || side_ < 1) {
       fail(ErrorKind::kInvalidData,
            "[config.json] expected a vision_config of two layers and 2 x 2 patches at least");
-    }
-    auto& ends = info_.eos_token_ids;
-    for (const int32_t id : kChatEnds) {
-      if (info_.vocab_size > kChatEnds[2] && !std::binary_search(ends.begin(), ends.end(), id)) {
-        ends.insert(std::lower_bound(ends.begin(), ends.end(), id), id);
-      }
     }
   }
 

@@ -274,11 +274,33 @@ TEST(Processor, GivesOthersThanUsersAStringWhereTheFamilySaysSo) {
 }
 
 TEST(Processor, KnowsWhatEndsATurn) {
-  for (const char* name : {"hf-f32", "smolvlm-mlx-4bit"}) {
-    const Processor processor(open_checkpoint(
-        fixture_path(fmt::format("parity/idefics3/checkpoints/{}", name)).string()));
+  for (const auto& [name, end] : {std::pair{"idefics3/checkpoints/hf-f32", "<end_of_utterance>"},
+                                  {"idefics3/checkpoints/smolvlm-mlx-4bit", "<end_of_utterance>"},
+                                  {"internvl_chat/checkpoints/hf-bf16", "<|im_end|>"},
+                                  {"internvl_chat/checkpoints/qwen3-rms", "<|im_end|>"},
+                                  {"internvl_chat/checkpoints/llama-bf16", "<|im_end|>"},
+                                  {"llava_bunny/checkpoints/hf-bf16", "<|im_end|>"},
+                                  {"phi3_v/checkpoints/hf-bf16", "<|end|>"}}) {
+    SCOPED_TRACE(name);
+    const Processor processor(
+        open_checkpoint(fixture_path(fmt::format("parity/{}", name)).string()));
     ASSERT_TRUE(processor.turn_end_id());
-    EXPECT_EQ(processor.tokenizer()->id_to_token(*processor.turn_end_id()), "<end_of_utterance>");
+    EXPECT_EQ(processor.tokenizer()->id_to_token(*processor.turn_end_id()), end);
+    // The template says so: what it renders of an answer ends with it.
+    ChatRequest request;
+    request.messages = {{"user", {{Part::Kind::kText, "a", -1}}, {}},
+                        {"assistant", {{Part::Kind::kText, "b", -1}}, {}},
+                        {"user", {{Part::Kind::kText, "c", -1}}, {}}};
+    const std::string text = processor.chat_template().render(processor.template_context(request));
+    const size_t answer = text.find('b', text.find("ssistant"));
+    ASSERT_NE(answer, std::string::npos) << text;
+    EXPECT_EQ(text.substr(answer + 1, std::string_view(end).size()), end) << text;
+  }
+  // Those whose config or tokenizer names their end.
+  for (const char* name : {"llava_bunny/checkpoints/llama-bf16", "qwen2_vl/checkpoints/hf-f32"}) {
+    const Processor processor(
+        open_checkpoint(fixture_path(fmt::format("parity/{}", name)).string()));
+    EXPECT_FALSE(processor.turn_end_id()) << name;
   }
 }
 
