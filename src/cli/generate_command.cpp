@@ -127,7 +127,8 @@ void generate(const Flags& flags) {
                         [&](ProgressLine&) { return opened.prompt(request.chat, request.params); });
   if (flags.estimate) {
     const auto estimate = opened.estimate(
-        prompt, {request.params.max_tokens, flags.prefill_step_size, flags.max_kv_size});
+        prompt, {request.params.max_tokens, flags.prefill_step_size, flags.max_kv_size,
+                 flags.kv_bits, flags.kv_group_size, flags.quantized_kv_start});
     if (flags.json) return void(std::printf("%s\n", json_estimate(estimate).c_str()));
     return print_estimate(estimate);
   }

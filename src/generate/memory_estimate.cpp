@@ -6,7 +6,8 @@
 #include <string>
 
 #include "base/number.h"
-#include "generate/cache/block_cache.h"
+#include "kernels/block_attention.h"
+#include "kernels/kv_bytes.h"
 #include "models/names.h"
 #include "models/vision/patches.h"
 #include "nn/linear.h"
@@ -90,6 +91,59 @@ class Survey : public nn::PathVisitor {
   Part& part_of(const std::string& path) { return models::is_multimodal(path) ? towers : text; }
 };
 
+// What keys and values take, whose rows are in 8 bits from some step on where that is asked for.
+class KeptValues {
+ public:
+  KeptValues(std::vector<nn::KvLayer> layers, const models::TextLimits& limits,
+             const EstimateOptions& options, bool is_float32)
+      : layers_(std::move(layers)),
+        limits_(limits),
+        options_(options),
+        plain_bytes_(is_float32 ? 4 : 2) {}
+
+  // Of a prompt that comes by `step` rows, and its answer up to `end` rows in all.
+  int64_t bytes_of_rows(int tokens, int step, int end) const {
+    // The first step that begins with as many rows as are kept plain.
+    const int start = options_.quantized_kv_start;
+    const int chunks = step > 0 ? (start + step - 1) / step : 0;
+    const int changed = chunks * step < tokens ? chunks * step : std::max(tokens, start);
+    if (options_.kv_bits == 0 || changed >= end) return bytes_of(end, step, false);
+    const int64_t bytes = bytes_of(end, step, true);
+    return changed == 0 ? bytes : std::max(bytes, bytes_of(changed, step, false));
+  }
+
+  int64_t bytes_of_states(int64_t states) const {
+    const bool bytes = options_.kv_bits != 0 && states >= options_.quantized_kv_start;
+    if (!bytes) return 2 * states * limits_.state_values * plain_bytes_;
+    return 2 * states * limits_.state_values / limits_.head_dim * byte_row(limits_.head_dim);
+  }
+
+ private:
+  int64_t byte_row(int head_dim) const {
+    return kernels::kv_row_bytes(head_dim, options_.kv_group_size);
+  }
+
+  // Blocks have room for more rows, which costs nothing until they come.
+  int64_t bytes_of(int rows, int step, bool bytes) const {
+    int64_t all = 0;
+    for (const auto& layer : layers_) {
+      int64_t kept = rows;
+      for (const int most : {layer.window, layer.chunk, options_.max_kv_size}) {
+        if (most > 0) kept = std::min(kept, int64_t{most} + step + kernels::kBlockRows);
+      }
+      const int64_t row =
+          bytes ? byte_row(layer.head_dim) : int64_t{layer.head_dim} * mx::size_of(layer.dtype);
+      all += 2 * kept * layer.heads * row;
+    }
+    return all;
+  }
+
+  std::vector<nn::KvLayer> layers_;
+  const models::TextLimits& limits_;
+  const EstimateOptions& options_;
+  int64_t plain_bytes_;
+};
+
 // The number after "NAME:" in a file of /proc, in kB there.
 int64_t proc_bytes(const char* file, const std::string& name) {
   std::ifstream lines(file);
@@ -113,15 +167,6 @@ std::optional<int64_t> control_group_room() {
   return std::max<int64_t>(0, *limit - *used);
 }
 
-// Of a sequence's keys and values in one layer, whose rows come up to `step` at once. Blocks have
-// room for more rows, which costs nothing until they come.
-int64_t kept_bytes(const nn::KvLayer& layer, int64_t rows, int step, int max_kv_size) {
-  for (const int most : {layer.window, layer.chunk, max_kv_size}) {
-    if (most > 0) rows = std::min(rows, int64_t{most} + step + kernels::kBlockRows);
-  }
-  return 2 * rows * layer.heads * layer.head_dim * mx::size_of(layer.dtype);
-}
-
 }  // namespace
 
 int64_t MemoryEstimate::total() const {
@@ -141,9 +186,8 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
   const auto tokens = static_cast<int>(prompt.tokens.size());
   const int rows = std::min(tokens, options.prefill_step_size);
   const int end = std::min(tokens + options.max_tokens, limits.context_length);
-  for (const auto& layer : model.kv_layers()) {
-    estimate.cache += kept_bytes(layer, end, rows, options.max_kv_size);
-  }
+  const KeptValues kept_values(model.kv_layers(), limits, options, survey.text.is_float32);
+  estimate.cache = kept_values.bytes_of_rows(tokens, rows, end);
   estimate.prompt =
       survey.text.scratch_bytes(rows, kArraysOfTextWidths) + int64_t{limits.vocab_size} * 4;
   int64_t states = 0;
@@ -166,7 +210,7 @@ MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& l
     const int64_t kept = seen * survey.widest_input * 4;
     estimate.vision = std::max(estimate.vision, scratch + kept + values * 4);
   }
-  estimate.cache += 2 * states * limits.state_values * (survey.text.is_float32 ? 4 : 2);
+  estimate.cache += kept_values.bytes_of_states(states);
   return estimate;
 }
 

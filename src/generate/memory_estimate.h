@@ -29,7 +29,11 @@ struct MemoryEstimate {
 struct EstimateOptions {
   int max_tokens = 0;  // of the answer
   int prefill_step_size = 0;
-  int max_kv_size = 0;  // as EngineOptions has it
+  // As EngineOptions has them.
+  int max_kv_size = 0;
+  int kv_bits = 0;
+  int kv_group_size = 64;
+  int quantized_kv_start = 0;
 };
 
 MemoryEstimate estimate_memory(models::Model& model, const models::TextLimits& limits,

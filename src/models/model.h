@@ -179,6 +179,7 @@ struct TextLimits {
   int vocab_size = 0;
   int kv_values = 0;     // of the keys of one token in all layers, and as many of its values
   int state_values = 0;  // the same of a media state, in the layers that look at such
+  int head_dim = 0;      // values of a key of one head
 };
 TextLimits read_text_limits(const Checkpoint& checkpoint);
 

@@ -124,7 +124,7 @@ TextLimits read_text_limits(const Checkpoint& checkpoint) {
   const int values = attention.num_key_value_heads * attention.head_dim;  // of a layer
   const int across = config.cross_layers();
   return {config.max_position_embeddings, config.vocab_size,
-          (config.num_hidden_layers - across) * values, across * values};
+          (config.num_hidden_layers - across) * values, across * values, attention.head_dim};
 }
 
 }  // namespace fovea::models

@@ -63,6 +63,20 @@ TEST(Estimate, KeysAndValuesFollowTheContext) {
   EXPECT_EQ(rows("300"), prompt + 300);
 }
 
+// Of two layers' heads of 16, which are 32 codes and a group's scale and bias in 8 bits.
+TEST(Estimate, KeysAndValuesMayBeInEightBits) {
+  const auto cache = [&](std::vector<std::string> flags) {
+    flags.insert(flags.end(), {"--max-tokens", "16"});
+    return estimate(flags)["cache"].as_int();
+  };
+  const auto plain = cache({});
+  const auto rows = plain / (2 * 2 * 16 * 2);
+  EXPECT_GT(rows, 16);
+  EXPECT_EQ(cache({"--kv-bits", "8", "--quantized-kv-start", "0"}), rows * 2 * 2 * (32 + 8));
+  EXPECT_EQ(cache({"--kv-bits", "8"}), plain);  // from row 5000 on
+  EXPECT_EQ(cache({"--kv-bits", "8", "--quantized-kv-start", "4"}), rows * 2 * 2 * (32 + 8));
+}
+
 TEST(Estimate, TowersCountOnlyWithAPicture) {
   EXPECT_EQ(estimate({})["vision"].as_int(), 0);
   EXPECT_GT(estimate({"--image", picture()})["vision"].as_int(), 0);
