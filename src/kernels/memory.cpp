@@ -4,6 +4,10 @@
 #include <mutex>
 #include <set>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include "base/file.h"
 #include "mlx/memory.h"
 
@@ -28,7 +32,12 @@ void set_allocator_cache(size_t bytes) { mlx::core::set_cache_limit(bytes); }
 
 void trim_allocator_cache() {
   constexpr size_t kMuch = size_t{64} << 20;
-  if (mlx::core::get_cache_memory() > kMuch) mlx::core::clear_cache();
+  if (mlx::core::get_cache_memory() <= kMuch) return;
+  mlx::core::clear_cache();
+#if defined(__GLIBC__)
+  // Blocks of less than 32 MB may lie in its heap, which keeps them below any that lives on.
+  malloc_trim(0);
+#endif
 }
 
 size_t peak_array_bytes() { return mlx::core::get_peak_memory(); }
