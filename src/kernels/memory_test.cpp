@@ -26,6 +26,9 @@ TEST(Kept, ShrinksOnlyFromALongPromptToAShortRow) {
 
 // A picture's features live on while the scratch memory of its tower goes.
 TEST(AllocatorCache, GoesBackToTheSystemBelowWhatLivesOn) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers have an allocator of their own";
+#endif
   const auto resident = [] {
     return testing::resident_bytes_where(
         [](uintptr_t, uintptr_t, const std::string&) { return true; });

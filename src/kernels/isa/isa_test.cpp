@@ -61,12 +61,14 @@ const Table& scalar() { return *find_table("scalar"); }
 #define SKIP_WITHOUT_OTHERS() \
   if (others().empty()) GTEST_SKIP() << "this processor runs the scalar variant only"
 
-std::vector<float> product_of(const Table& table, const WeightRows& w, int rows, int n) {
+// `bias` [n], or null.
+std::vector<float> product_of(const Table& table, const WeightRows& w, int rows, int n,
+                              const float* bias = nullptr) {
   std::vector<float> inputs(static_cast<size_t>(rows) * w.k);
   for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = std::sin(static_cast<float>(i));
   std::vector<float> y(static_cast<size_t>(rows) * n);
   std::vector<float> scratch(static_cast<size_t>(panel_columns(w.k)) * w.k);
-  table.product(inputs.data(), rows, w, 0, n, nullptr, y.data(), n, scratch.data());
+  table.product(inputs.data(), rows, w, 0, n, bias, y.data(), n, scratch.data());
   return y;
 }
 
@@ -75,6 +77,7 @@ TEST(Isa, ProductsHaveTheSameBits) {
   constexpr int n = 9;
   const auto floats = random_floats(n * 77);
   const auto halves = random_halves(n * 77);
+  const auto bias = random_floats(n);
   for (const auto dtype : {Float::kF32, Float::kBF16, Float::kF16}) {
     WeightRows w;
     w.k = 77;
@@ -83,14 +86,16 @@ TEST(Isa, ProductsHaveTheSameBits) {
     for (const int rows : {1, 2, 5}) {
       for (const auto* other : others()) {
         EXPECT_EQ(product_of(scalar(), w, rows, n), product_of(*other, w, rows, n));
+        EXPECT_EQ(product_of(scalar(), w, rows, n, bias.data()),
+                  product_of(*other, w, rows, n, bias.data()));
       }
     }
   }
 }
 
-// `cut`: where a second call takes over.
+// `cut`: where a second call takes over. `bias` [n], or null.
 std::vector<float> prompt_product_of(const Table& table, const WeightRows& w, int rows, int n,
-                                     int cut = 0) {
+                                     int cut = 0, const float* bias = nullptr) {
   const auto& how = table.prompt_f32;
   const auto inputs = random_floats(static_cast<size_t>(rows) * w.k, 1, 5);
   const size_t block_bytes = how.block_bytes(w);
@@ -111,6 +116,7 @@ std::vector<float> prompt_product_of(const Table& table, const WeightRows& w, in
   p.w = w;
   p.y = y.data();
   p.y_stride = n;
+  p.bias = bias;
   how.product(p, 0, cut, scratch.data());
   how.product(p, cut, n, scratch.data());
   return y;
@@ -121,6 +127,7 @@ TEST(Isa, PromptProductsInFloat32HaveTheSameBits) {
   constexpr int n = 67;
   const auto floats = random_floats(n * 301);
   const auto halves = random_halves(n * 301);
+  const auto bias = random_floats(n);
   for (const int k : {1, 16, 77, 301}) {
     for (const auto dtype : {Float::kF32, Float::kBF16, Float::kF16}) {
       WeightRows w;
@@ -130,6 +137,8 @@ TEST(Isa, PromptProductsInFloat32HaveTheSameBits) {
       for (const int rows : {1, 13}) {
         for (const auto* other : others()) {
           EXPECT_EQ(prompt_product_of(scalar(), w, rows, n), prompt_product_of(*other, w, rows, n));
+          EXPECT_EQ(prompt_product_of(scalar(), w, rows, n, 0, bias.data()),
+                    prompt_product_of(*other, w, rows, n, 0, bias.data()));
         }
       }
     }
@@ -197,7 +206,9 @@ TEST(Isa, PromptProductsDoNotDependOnTheCutOfTheColumns) {
   }
 }
 
-std::vector<float> decode_product_of(const Table& table, const WeightRows& w, int rows, int n) {
+// `bias` [n], or null.
+std::vector<float> decode_product_of(const Table& table, const WeightRows& w, int rows, int n,
+                                     const float* bias = nullptr) {
   std::vector<float> inputs(static_cast<size_t>(rows) * w.k);
   for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = std::sin(static_cast<float>(i * i));
   const size_t row_bytes = table.decode_row_bytes(w);
@@ -207,13 +218,14 @@ std::vector<float> decode_product_of(const Table& table, const WeightRows& w, in
     table.prepare_decode_row(inputs.data() + m * w.k, w, x + static_cast<size_t>(m) * row_bytes);
   }
   std::vector<float> y(static_cast<size_t>(rows) * n);
-  table.decode_product(x, rows, w, 0, n, nullptr, y.data(), n);
+  table.decode_product(x, rows, w, 0, n, bias, y.data(), n);
   return y;
 }
 
 TEST(Isa, DecodeProductsHaveTheSameBits) {
   SKIP_WITHOUT_OTHERS();
   constexpr int n = 41;
+  const auto bias = random_floats(n);
   for (const int bits : {2, 3, 4, 5, 6, 8}) {
     for (const int group : {32, 64, 128}) {
       for (const int k : {group, 3 * group, 19 * group}) {
@@ -234,6 +246,9 @@ TEST(Isa, DecodeProductsHaveTheSameBits) {
               EXPECT_EQ(decode_product_of(scalar(), w, rows, n),
                         decode_product_of(*other, w, rows, n))
                   << other->name << " bits " << bits << " group " << group << " k " << k;
+              EXPECT_EQ(decode_product_of(scalar(), w, rows, n, bias.data()),
+                        decode_product_of(*other, w, rows, n, bias.data()))
+                  << other->name << " bits " << bits << " group " << group << " k " << k;
             }
           }
         }
@@ -242,20 +257,57 @@ TEST(Isa, DecodeProductsHaveTheSameBits) {
   }
 }
 
+// The same bytes at an odd address: a safetensors file may put a tensor anywhere.
+template <class T>
+std::vector<char> misaligned(const std::vector<T>& values) {
+  std::vector<char> bytes(values.size() * sizeof(T) + 1);
+  std::memcpy(bytes.data() + 1, values.data(), values.size() * sizeof(T));
+  return bytes;
+}
+
 TEST(Isa, WeightsNeedNoAlignment) {
-  // A safetensors file may put a tensor anywhere.
-  const auto values = random_floats(5 * 24);
-  std::vector<char> bytes(values.size() * 4 + 1);
-  std::memcpy(bytes.data() + 1, values.data(), values.size() * 4);
-  WeightRows w;
-  w.k = 24;
-  w.data = values.data();
-  WeightRows odd = w;
-  odd.data = bytes.data() + 1;
+  constexpr int n = 37;
+  constexpr int k = 96;
+  const auto floats = random_floats(n * k);
+  const auto halves = random_halves(n * k);
+  const auto scales = random_halves(n * k / 32);
+  const auto biases = random_halves(n * k / 32);
+  const auto odd_floats = misaligned(floats);
+  const auto odd_halves = misaligned(halves);
+  const auto odd_scales = misaligned(scales);
+  const auto odd_biases = misaligned(biases);
   for (const auto* name : {"scalar", "avx2", "avx512", "amx"}) {
     const Table* table = find_table(name);
     if (!table) continue;
-    EXPECT_EQ(product_of(*table, w, 4, 5), product_of(*table, odd, 4, 5)) << name;
+    for (const auto dtype : {Float::kF32, Float::kBF16, Float::kF16}) {
+      WeightRows w;
+      w.k = k;
+      w.dtype = dtype;
+      WeightRows odd = w;
+      const bool whole = dtype == Float::kF32;
+      w.data = whole ? static_cast<const void*>(floats.data()) : halves.data();
+      odd.data = (whole ? odd_floats : odd_halves).data() + 1;
+      for (const int rows : {1, 4, 17}) {
+        EXPECT_EQ(product_of(*table, w, rows, n), product_of(*table, odd, rows, n)) << name;
+        EXPECT_EQ(prompt_product_of(*table, w, rows, n), prompt_product_of(*table, odd, rows, n))
+            << name;
+      }
+      if (whole) continue;
+      for (auto* rows : {&w, &odd}) {
+        rows->bits = 4;
+        rows->group_size = 32;
+      }
+      w.scales = scales.data();
+      w.biases = biases.data();
+      odd.scales = odd_scales.data() + 1;
+      odd.biases = odd_biases.data() + 1;
+      for (const int rows : {1, 4, 17}) {
+        EXPECT_EQ(decode_product_of(*table, w, rows, n), decode_product_of(*table, odd, rows, n))
+            << name;
+        EXPECT_EQ(prompt_product_of(*table, w, rows, n), prompt_product_of(*table, odd, rows, n))
+            << name;
+      }
+    }
   }
 }
 
