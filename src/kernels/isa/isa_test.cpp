@@ -50,7 +50,7 @@ std::vector<uint16_t> random_halves(size_t count) {
 // Every variant but the scalar one, which all are compared with.
 std::vector<const Table*> others() {
   std::vector<const Table*> found;
-  for (const auto* name : {"avx2", "avx512", "amx"}) {
+  for (const auto* name : {"avx2", "avx512", "amx", "neon"}) {
     if (const Table* table = find_table(name)) found.push_back(table);
   }
   return found;
@@ -276,7 +276,7 @@ TEST(Isa, WeightsNeedNoAlignment) {
   const auto odd_halves = misaligned(halves);
   const auto odd_scales = misaligned(scales);
   const auto odd_biases = misaligned(biases);
-  for (const auto* name : {"scalar", "avx2", "avx512", "amx"}) {
+  for (const auto* name : {"scalar", "avx2", "avx512", "amx", "neon"}) {
     const Table* table = find_table(name);
     if (!table) continue;
     for (const auto dtype : {Float::kF32, Float::kBF16, Float::kF16}) {
@@ -455,7 +455,7 @@ TEST(Isa, RoundsToBfloat16WithTheSameBits) {
                                 -INFINITY, -NAN,        1e-40f,      -0.0f,        0.1f};
   const std::vector<uint16_t> expected = {0x3f80, 0x3f80, 0x3f82, 0xbf80, 0x7f80,
                                           0xff80, 0xffc0, 0x0001, 0x8000, 0x3dcd};
-  for (const auto* name : {"scalar", "avx2", "avx512", "amx"}) {
+  for (const auto* name : {"scalar", "avx2", "avx512", "amx", "neon"}) {
     const Table* table = find_table(name);
     if (!table) continue;
     std::vector<uint16_t> y(x.size());

@@ -10,5 +10,6 @@ const Table& scalar_table();
 const Table& avx2_table();
 const Table& avx512_table();
 const Table& amx_table();
+const Table& neon_table();
 
 }  // namespace fovea::kernels::isa
