@@ -33,8 +33,8 @@ struct PlannedWeight {
   std::vector<mx::array> sources;  // the tensor, or weight, scales and biases
   // What sources[0] stacks, where that is not to be made: it may be larger than all memory.
   std::vector<mx::array> matrices = {};
-  mx::Dtype dtype = mx::float32;   // that floats become
-  QuantFormat format;              // of what is, or will be, quantised
+  mx::Dtype dtype = mx::float32;  // that floats become
+  QuantFormat format;             // of what is, or will be, quantised
   // float32, multiplied in before the work: of each column of the last axis, of each row of the
   // first.
   std::optional<mx::array> column_factors = {};
