@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "encoded.h"
 #include "generate/engine.h"
 #include "generate/opened_model.h"
 
@@ -32,31 +33,14 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// A BMP of 320x240 that no other number has.
+// A picture that no other number has.
 std::string picture(int number) {
-  constexpr int kWidth = 320;
-  constexpr int kHeight = 240;
-  constexpr int kHeader = 54;
-  std::string bytes(kHeader, '\0');
-  const auto put = [&](size_t at, uint32_t value, int count) {
-    for (int i = 0; i < count; ++i)
-      bytes[at + static_cast<size_t>(i)] = static_cast<char>(value >> (8 * i));
-  };
-  bytes[0] = 'B';
-  bytes[1] = 'M';
-  put(2, kHeader + kWidth * kHeight * 3, 4);
-  put(10, kHeader, 4);
-  put(14, 40, 4);
-  put(18, kWidth, 4);
-  put(22, kHeight, 4);
-  put(26, 1, 2);
-  put(28, 24, 2);
-  uint32_t state = static_cast<uint32_t>(number) * 2654435761u + 1;
-  for (int i = 0; i < kWidth * kHeight * 3; ++i) {
-    state = state * 1664525u + 1013904223u;
-    bytes += static_cast<char>(state >> 24);
+  auto image = bench::scene({320, 240});
+  for (int i = 0; i < 32; ++i) {
+    const bool bit = (number >> i) & 1;
+    std::fill_n(image.rgb.begin() + i * 30, 30, static_cast<uint8_t>(bit ? 255 : 0));
   }
-  return bytes;
+  return bench::as_png(image);
 }
 
 ChatRequest question(const std::string& kind, int number) {
@@ -69,7 +53,7 @@ ChatRequest question(const std::string& kind, int number) {
   ChatRequest request;
   Message message{"user", {}, {}};
   if (kind == "pictures" || kind == "picture") {
-    request.images.push_back({"noise.bmp", picture(kind == "picture" ? 0 : number)});
+    request.images.push_back({"scene.png", picture(kind == "picture" ? 0 : number)});
     message.parts.push_back({Part::Kind::kImage, "", 0});
   }
   message.parts.push_back({Part::Kind::kText, text, -1});

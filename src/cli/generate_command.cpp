@@ -91,6 +91,7 @@ void ask(const Flags& flags, const generate::OpenedModel& opened,
   options.kv_bits = flags.kv_bits;
   options.kv_group_size = flags.kv_group_size;
   options.quantized_kv_start = flags.quantized_kv_start;
+  options.prefix_cache = false;  // nobody asks again
   options.turn_end_id = opened.processor().turn_end_id();
   options.generation_config = opened.checkpoint().generation_config;
   if (request.dump) options.stage_sink = request.dump->sink();
