@@ -15,6 +15,8 @@
 namespace fovea::generate {
 namespace {
 
+namespace mx = mlx::core;
+
 // MLX takes memory for results when their ops are queued, ahead of the work, and keeps freed blocks
 // of each size for the next array of that size: scratch memory is that of every width that a row
 // takes on its way, this many times over. Measured with bench/run estimate.

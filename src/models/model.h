@@ -177,9 +177,9 @@ void require_supported(const Checkpoint& checkpoint);
 struct TextLimits {
   int context_length = 0;
   int vocab_size = 0;
-  int kv_values = 0;     // of the keys of one token in all layers, and as many of its values
-  int state_values = 0;  // the same of a media state, in the layers that look at such
-  int head_dim = 0;      // values of a key of one head
+  // Of the keys of a media state in all layers that look at such, and as many of its values.
+  int state_values = 0;
+  int head_dim = 0;  // values of a key of one head
 };
 TextLimits read_text_limits(const Checkpoint& checkpoint);
 

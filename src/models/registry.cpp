@@ -121,10 +121,9 @@ void require_supported(const Checkpoint& checkpoint) { row_of(checkpoint); }
 TextLimits read_text_limits(const Checkpoint& checkpoint) {
   const auto config = row_of(checkpoint).decoder_config(checkpoint);
   const auto& attention = config.attention;
-  const int values = attention.num_key_value_heads * attention.head_dim;  // of a layer
-  const int across = config.cross_layers();
   return {config.max_position_embeddings, config.vocab_size,
-          (config.num_hidden_layers - across) * values, across * values, attention.head_dim};
+          config.cross_layers() * attention.num_key_value_heads * attention.head_dim,
+          attention.head_dim};
 }
 
 }  // namespace fovea::models

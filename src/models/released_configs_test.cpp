@@ -154,7 +154,9 @@ TEST(ReleasedConfigs, Llama32Vision11B) {
   EXPECT_EQ(model->info().eos_token_ids, std::vector<int32_t>({128001, 128008, 128009}));
   EXPECT_EQ(model->media_states({}), 4 * 1601);
   const auto limits = read_text_limits(checkpoint);
-  EXPECT_EQ(limits.kv_values, 32 * 8 * 128);
+  const auto layers = model->kv_layers();
+  EXPECT_EQ(layers.size(), 32u);
+  EXPECT_EQ(layers[0].heads * layers[0].head_dim, 8 * 128);
   EXPECT_EQ(limits.state_values, 8 * 8 * 128);
 }
 
