@@ -14,8 +14,8 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "core/checkpoint.h"
+#include "media/source.h"
 #include "media/video.h"
-#include "processors/media_source.h"
 #include "processors/video_processor.h"
 #include "report.h"
 #include "stopwatch.h"
@@ -103,8 +103,9 @@ int main(int argc, char** argv) {
   sampling.fps = 1;
   std::unique_ptr<media::Video> video;
   processors::ProcessedVideo processed;
-  const Spent open = spent(
-      RUSAGE_SELF, [&] { video = media::Video::open(processors::load_video(path, sampling)); });
+  const Spent open = spent(RUSAGE_SELF, [&] {
+    video = media::Video::open(media::load_video(path, sampling, media::SourcePolicy::own_files()));
+  });
   const Spent read = spent(RUSAGE_SELF, [&] { processed = qwen->process(*video, sampling, path); });
   const double grown = peak_megabytes() - before;
   const Spent tool = spent(RUSAGE_CHILDREN, [&] {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace fovea {
 namespace {
@@ -124,6 +125,17 @@ std::string read_file(const std::filesystem::path& path, size_t bytes_max) {
   return read_all(fd.get(), path, bytes_max);
 }
 
+std::string read_file(const InputFile& file, const std::string& name, size_t bytes_max) {
+  const auto refuse = [&] {
+    fail(ErrorKind::kTooLarge, "[file] expected at most {} bytes in '{}' but got more", bytes_max,
+         name);
+  };
+  if (file.size() > bytes_max) refuse();
+  std::string bytes(file.size(), '\0');
+  bytes.resize(file.read_at(0, bytes.data(), bytes.size()));
+  return bytes;
+}
+
 std::string read_standard_input(size_t bytes_max) {
   return read_all(STDIN_FILENO, "standard input", bytes_max);
 }
@@ -137,6 +149,38 @@ std::shared_ptr<const InputFile> InputFile::open(const std::filesystem::path& pa
   }
   return std::shared_ptr<const InputFile>(
       new InputFile(fd, static_cast<uint64_t>(info.st_size), path.string()));
+}
+
+std::shared_ptr<const InputFile> InputFile::open_beneath(const std::filesystem::path& root,
+                                                         const std::string& name) {
+  const auto refuse = [&] {
+    fail(ErrorKind::kNotFound, "[file] expected a file that may be read but got '{}'",
+         printable(name));
+  };
+  if (name.find('\0') != std::string::npos) refuse();
+  std::filesystem::path inside(name);
+  if (inside.is_absolute()) {
+    const std::string top = (root / "").lexically_normal().string();
+    if (!name.starts_with(top)) refuse();
+    inside = name.substr(top.size());
+  }
+  if (inside.empty() || inside.is_absolute()) refuse();
+  // From folder to folder: a name that is swapped for a link meanwhile is not followed.
+  int fd = ::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  for (auto part = inside.begin(); part != inside.end(); ++part) {
+    const Descriptor folder(fd);
+    const bool last = std::next(part) == inside.end();
+    const int flags = last ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH | O_DIRECTORY;
+    if (fd < 0 || *part == "..") refuse();
+    fd = ::openat(folder.get(), part->c_str(), flags | O_NOFOLLOW | O_CLOEXEC);
+  }
+  struct stat info {};
+  if (fd < 0 || ::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    const Descriptor nothing(fd);
+    refuse();
+  }
+  return std::shared_ptr<const InputFile>(
+      new InputFile(fd, static_cast<uint64_t>(info.st_size), name));
 }
 
 InputFile::InputFile(int fd, uint64_t size, std::string name)

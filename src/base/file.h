@@ -28,6 +28,11 @@ class InputFile {
  public:
   // Null where `path` is no regular file but a pipe, which is read from its begin to its end.
   static std::shared_ptr<const InputFile> open(const std::filesystem::path& path);
+  // A regular file beneath `root`, named from there or from the top. No ".." and no link on the way
+  // is followed, however the folder changes meanwhile. What is not there, is forbidden or is no
+  // regular file is the same Error(kNotFound), with `name` as it was given.
+  static std::shared_ptr<const InputFile> open_beneath(const std::filesystem::path& root,
+                                                       const std::string& name);
   ~InputFile();
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;
@@ -42,6 +47,9 @@ class InputFile {
   uint64_t size_;
   std::string name_;
 };
+
+// The whole of an open file.
+std::string read_file(const InputFile& file, const std::string& name, size_t bytes_max);
 
 // A new file beside `path`, under a name of its own with the same ending, that takes the place of
 // `path` when it is published: a reader sees the old bytes or the new ones. Never published, it is

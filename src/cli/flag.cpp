@@ -86,13 +86,18 @@ template void add_number(CLI::App&, const Limit<double>&, std::optional<double>&
 template void add_number(CLI::App&, const Limit<uint64_t>&, std::optional<uint64_t>&,
                          const std::string&);
 
-void add_number(CLI::App& command, const Limit<int>& limit, int& value, const std::string& help) {
+template <class T>
+void add_number(CLI::App& command, const Limit<T>& limit, T& value, const std::string& help) {
   const std::string flag(limit.flag);
   value = limit.standard;
-  add(command, flag, help, "NUMBER", [&value, &limit, flag](const Words& words) {
-    value = number(limit, only(flag, words));
-  })->default_str(std::to_string(limit.standard));
+  add(command, flag, help, "NUMBER",
+      [&value, &limit, flag](const Words& words) { value = number(limit, only(flag, words)); })
+      ->default_str(fmt::format("{}", limit.standard))
+      ->envname(std::string(limit.variable));
 }
+
+template void add_number(CLI::App&, const Limit<int>&, int&, const std::string&);
+template void add_number(CLI::App&, const Limit<double>&, double&, const std::string&);
 
 void add_choice(CLI::App& command, const std::string& flag, const std::vector<std::string>& choices,
                 std::string& value, const std::string& help) {

@@ -25,7 +25,9 @@ void add_texts(CLI::App& command, const std::string& flag, std::vector<std::stri
 template <class T>
 void add_number(CLI::App& command, const Limit<T>& limit, std::optional<T>& value,
                 const std::string& help);
-void add_number(CLI::App& command, const Limit<int>& limit, int& value, const std::string& help);
+// Where the limit names a variable of the environment, that holds without the flag.
+template <class T>
+void add_number(CLI::App& command, const Limit<T>& limit, T& value, const std::string& help);
 
 // One of `choices`; help shows what `value` holds before the parse, unless it is optional.
 void add_choice(CLI::App& command, const std::string& flag, const std::vector<std::string>& choices,

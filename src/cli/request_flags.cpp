@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/number.h"
 #include "cli/flag.h"
-#include "processors/media_source.h"
+#include "media/source.h"
 
 namespace fovea::cli {
 namespace {
@@ -61,6 +61,22 @@ void add_video_flags(CLI::App& command, RequestFlags& flags) {
   add_number(command, kVideoMaxPixels, v.max_pixels, "Pixels of a resized frame at most");
 }
 
+void add_source_flags(CLI::App& command, RequestFlags& flags) {
+  add_number(command, kFetchSeconds, flags.fetch_seconds,
+             "Seconds that a picture or video from the web may take");
+  add_number(command, kFetchMegabytes, flags.fetch_megabytes, "Megabytes of it at most");
+  add_texts(command, "--allow-private-host", flags.private_hosts,
+            "HOST[:PORT] of this machine or a private network that media may come from (* is any)");
+}
+
+media::SourcePolicy source_policy(const RequestFlags& flags) {
+  auto policy = media::SourcePolicy::command_line();
+  policy.fetch_seconds = flags.fetch_seconds;
+  policy.fetch_megabytes = flags.fetch_megabytes;
+  policy.private_hosts = flags.private_hosts;
+  return policy;
+}
+
 void check_video_flags(const RequestFlags& flags) {
   const auto& v = flags.video_sampling;
   const bool any = v.fps || v.frames || v.min_frames || v.max_frames || v.start || v.end ||
@@ -81,8 +97,9 @@ void add_request_flags(CLI::App& command, RequestFlags& flags) {
            "What to ask [with a picture: \"" + std::string(kDefaultPrompt) + "\"]");
   add_text(command, "--system", flags.system, "System message");
   add_texts(command, "--image", flags.images,
-            "Picture: a path, - for standard input, a data: URI (repeatable)");
+            "Picture: a path, a URL, - for standard input, a data: URI (repeatable)");
   add_video_flags(command, flags);
+  add_source_flags(command, flags);
   add_pair(command, kResizeSide, flags.resize_shape,
            "Fit pictures into WIDTH [HEIGHT] pixels first, keeping their shape");
   add_sampling_flags(command, flags);
@@ -108,9 +125,12 @@ ChatRequest chat_request(const RequestFlags& flags) {
   const std::string text =
       flags.prompt.value_or(only_videos ? kDefaultVideoPrompt : kDefaultPrompt);
   request.messages.push_back({"user", {{Part::Kind::kText, text, -1}}, {}});
-  for (const auto& image : flags.images) request.images.push_back(processors::load_media(image));
+  const auto policy = source_policy(flags);
+  for (const auto& image : flags.images) {
+    request.images.push_back(media::load_media(image, policy));
+  }
   for (const auto& video : flags.videos) {
-    request.videos.push_back(processors::load_video(video, flags.video_sampling));
+    request.videos.push_back(media::load_video(video, flags.video_sampling, policy));
   }
   if (!flags.resize_shape.empty()) {
     request.resize_shape = Size{flags.resize_shape.front(), flags.resize_shape.back()};

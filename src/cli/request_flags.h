@@ -20,6 +20,9 @@ struct RequestFlags {
   std::vector<std::string> images;
   std::vector<std::string> videos;
   VideoSampling video_sampling;  // of all videos
+  double fetch_seconds = 0;      // of a medium from the web
+  int fetch_megabytes = 0;
+  std::vector<std::string> private_hosts;
   std::vector<int> resize_shape;
   std::vector<std::string> logit_bias;
   SamplingParams sampling;
@@ -27,7 +30,8 @@ struct RequestFlags {
 
 void add_request_flags(CLI::App& command, RequestFlags& flags);
 
-// Reads the pictures, opens the videos and checks what the parser cannot. Throws fovea::Error.
+// Reads or fetches the pictures, opens the videos and checks what the parser cannot. Throws
+// fovea::Error.
 ChatRequest chat_request(const RequestFlags& flags);
 SamplingParams sampling_params(const RequestFlags& flags);
 

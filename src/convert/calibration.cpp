@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "processors/media_source.h"
+#include "media/source.h"
 #include "processors/processor.h"
 
 namespace fovea::convert {
@@ -24,7 +24,8 @@ CalibrationSample sample_of(const Json& line, const fs::path& folder) {
   sample.answer = line.get_string("answer", "");
   const Json images = line["images"];
   for (size_t i = 0; !images.is_null() && i < images.as_list().size(); ++i) {
-    sample.images.push_back(processors::load_media(image_source(folder, images.at(i).as_string())));
+    sample.images.push_back(media::load_media(image_source(folder, images.at(i).as_string()),
+                                              media::SourcePolicy::own_files()));
   }
   if (sample.text.empty() == sample.prompt.empty()) {
     fail(ErrorKind::kInvalidData, "[{}] expected either 'text' or 'prompt' but got {}",

@@ -18,7 +18,8 @@ struct Limit {
   std::string_view flag;
   T low;
   T high;
-  T standard;  // when nobody says
+  T standard;                      // when nobody says
+  std::string_view variable = "";  // of the environment, which holds where the flag says nothing
 };
 
 // Sampling. `standard` comes after the request and the checkpoint's generation_config.json.
@@ -64,6 +65,14 @@ inline constexpr int kHubPagesMax = 1000;
 inline constexpr size_t kHubFilesMax = 100'000;
 inline constexpr size_t kHubPathBytesMax = 4096;
 inline constexpr int64_t kHubFileBytesMax = int64_t{1} << 40;
+
+// Media from the web.
+inline constexpr Limit<double> kFetchSeconds = {
+    "fetch_seconds", "--fetch-seconds", 0.01, 86400, 60, "FOVEA_FETCH_SECONDS"};
+inline constexpr Limit<int> kFetchMegabytes = {
+    "fetch_megabytes", "--fetch-megabytes", 1, 1024, 256, "FOVEA_FETCH_MEGABYTES"};
+inline constexpr int kFetchRedirectsMax = 3;
+inline constexpr size_t kMediaNameBytesMax = 200;  // of a source, where an error repeats it
 
 // Pictures, checked before their pixels are decoded.
 inline constexpr Limit<int> kResizeSide = {"resize_shape", "--resize-shape", 1, 16384, 0};

@@ -25,12 +25,12 @@ void expect_edges(const Limit<T>& limit, T step) {
 }
 
 TEST(Limits, HoldAtTheirEdges) {
-  for (const auto& limit :
-       {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections, kResizeSide,
-        kVideoFrames, kVideoMinFrames, kVideoMaxFrames, kVideoMinPixels, kVideoMaxPixels})
+  for (const auto& limit : {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections,
+                            kResizeSide, kVideoFrames, kVideoMinFrames, kVideoMaxFrames,
+                            kVideoMinPixels, kVideoMaxPixels, kFetchMegabytes})
     expect_edges(limit, 1);
   for (const auto& limit : {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty,
-                            kFrequencyPenalty, kVideoFps, kVideoStart, kVideoEnd}) {
+                            kFrequencyPenalty, kVideoFps, kVideoStart, kVideoEnd, kFetchSeconds}) {
     expect_edges(limit, 1e-4);
   }
 }
@@ -42,12 +42,12 @@ TEST(Limits, FlagsFollowTheNames) {
     std::replace(flag.begin(), flag.end(), '_', '-');
     return flag;
   };
-  for (const auto& limit :
-       {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections, kResizeSide,
-        kVideoFrames, kVideoMinFrames, kVideoMaxFrames, kVideoMinPixels, kVideoMaxPixels})
+  for (const auto& limit : {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections,
+                            kResizeSide, kVideoFrames, kVideoMinFrames, kVideoMaxFrames,
+                            kVideoMinPixels, kVideoMaxPixels, kFetchMegabytes})
     EXPECT_EQ(limit.flag, flag_of(limit.name));
   for (const auto& limit : {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty,
-                            kFrequencyPenalty, kVideoFps, kVideoStart, kVideoEnd}) {
+                            kFrequencyPenalty, kVideoFps, kVideoStart, kVideoEnd, kFetchSeconds}) {
     EXPECT_EQ(limit.flag, flag_of(limit.name));
   }
 }

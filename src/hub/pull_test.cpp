@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "core/checkpoint.h"
 #include "hub/cache.h"
-#include "hub/proxy.h"
+#include "base/proxy.h"
 #include "support/expect_error.h"
 #include "support/failing_call.h"
 #include "support/hub_environment.h"

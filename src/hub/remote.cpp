@@ -22,6 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kWhere = "hub";  // of errors
 constexpr int kRedirectsMax = 5;
 constexpr int kAttempts = 6;
 constexpr int kWaitMaxS = 300;
@@ -41,10 +42,6 @@ std::string encoded(const std::string& text) {
     url += plain ? std::string(1, static_cast<char>(c)) : fmt::format("%{:02X}", c);
   }
   return url;
-}
-
-bool is_redirect(int status) {
-  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
 // As HTTP writes dates; nothing where the text is none. Source: RFC 9110, section 5.6.7, of whose
@@ -140,7 +137,7 @@ RemoteFile file_of(const Json& entry) {
 Remote::Remote(std::string endpoint, std::string token)
     : endpoint_(std::move(endpoint)), token_(std::move(token)) {
   while (endpoint_.ends_with("/")) endpoint_.pop_back();
-  origin_of(endpoint_);
+  origin_of(endpoint_, kWhere);
 }
 
 namespace {
@@ -166,9 +163,10 @@ Remote Remote::from_environment() {
 HttpResponse Remote::get(HttpRequest request, const std::string& what, const std::string& digest,
                          const BodySink& sink) const {
   const auto headers = request.headers;
+  request.where = kWhere;
   for (int hop = 0; hop <= kRedirectsMax; ++hop) {
-    const std::string origin = origin_of(request.url);
-    const bool ours = origin == origin_of(endpoint_);
+    const std::string origin = origin_of(request.url, kWhere);
+    const bool ours = origin == origin_of(endpoint_, kWhere);
     request.headers = headers;
     if (ours && !token_.empty()) request.headers["Authorization"] = "Bearer " + token_;
     const auto response = http_get(request, [&](const HttpResponse& answer, auto bytes) {
@@ -186,10 +184,10 @@ HttpResponse Remote::get(HttpRequest request, const std::string& what, const std
       }
       return response;
     }
-    const std::string next = resolve_url(request.url, response.header("location"));
-    if (origin.starts_with("https:") && !origin_of(next).starts_with("https:")) {
+    const std::string next = resolve_url(request.url, response.header("location"), kWhere);
+    if (origin.starts_with("https:") && !origin_of(next, kWhere).starts_with("https:")) {
       fail(ErrorKind::kInvalidData, "[hub] expected {} over https but was sent to '{}'", what,
-           origin_of(next));
+           origin_of(next, kWhere));
     }
     request.url = next;
   }
@@ -235,7 +233,7 @@ RemoteModel Remote::model(const HubModel& wanted, const std::function<bool()>& s
   page = api + "/tree/" + model.commit + "?recursive=true";
   for (int pages = 0; !page.empty(); ++pages) {
     if (pages == kHubPagesMax) refuse_list(wanted, "pages", kHubPagesMax);
-    const std::string url = resolve_url(endpoint_ + "/", page);
+    const std::string url = resolve_url(endpoint_ + "/", page, kWhere);
     const Json list = get_json(url, what, page, stopped).as_list();
     for (size_t i = 0; i < list.size(); ++i) {
       if (list.at(i)["type"].as_string() != "file") continue;

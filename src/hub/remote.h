@@ -10,7 +10,7 @@
 
 #include "base/json.h"
 #include "core/hub_cache.h"
-#include "hub/http_client.h"
+#include "base/http_client.h"
 
 namespace fovea::hub {
 

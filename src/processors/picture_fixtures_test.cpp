@@ -6,10 +6,10 @@
 #include <map>
 
 #include "core/limits.h"
+#include "media/source.h"
 #include "processors/image.h"
 #include "processors/image/decoders.h"
 #include "processors/image_processor.h"
-#include "processors/media_source.h"
 #include "processors/resample.h"
 #include "support/expect_error.h"
 #include "support/fixtures.h"
@@ -20,6 +20,10 @@ namespace {
 
 using testing::fixture_path;
 using testing::read_fixture;
+
+MediaBytes fixture_media(const std::string& file) {
+  return media::load_media(fixture_path(file).string(), media::SourcePolicy::own_files());
+}
 
 // The formula of docs/parity.md.
 Image formula_picture(int width, int height) {
@@ -90,7 +94,7 @@ TEST(DecodeImage, EqualsPillowForEveryForm) {
   for (size_t i = 0; i < cases.size(); ++i) {
     const Json c = cases.at(i);
     const std::string file = c["file"].as_string();
-    const Image out = decode_image(load_media(fixture_path("pillow/files/" + file).string()));
+    const Image out = decode_image(fixture_media("pillow/files/" + file));
     EXPECT_EQ(out.size, (Size{c["width"].as_int32(), c["height"].as_int32()})) << file;
     const auto expected = read_file(fixture_path("pillow/files/" + c["expected"].as_string()));
     ASSERT_EQ(out.rgb.size(), expected.size()) << file;
@@ -107,7 +111,7 @@ TEST(DecodeImage, RefusesBadPicturesWithTheirName) {
   ASSERT_GT(cases.size(), 10u);
   for (size_t i = 0; i < cases.size(); ++i) {
     const std::string file = cases.at(i)["file"].as_string();
-    const auto media = load_media(fixture_path("bad/pictures/" + file).string());
+    const auto media = fixture_media("bad/pictures/" + file);
     if (cases.at(i)["expect"].as_string() == "refuse") {
       EXPECT_THROW(
           {
@@ -124,8 +128,8 @@ TEST(DecodeImage, RefusesBadPicturesWithTheirName) {
       EXPECT_NO_THROW(decode_image(media)) << file;
     }
   }
-  EXPECT_ERROR(decode_image(load_media(fixture_path("bad/pictures/bomb_13000.png").string())),
-               ErrorKind::kTooLarge, "13000x13000");
+  EXPECT_ERROR(decode_image(fixture_media("bad/pictures/bomb_13000.png")), ErrorKind::kTooLarge,
+               "13000x13000");
 }
 
 TEST(DecodeImage, HoldsItsLimits) {
@@ -441,41 +445,6 @@ TEST(ImageProcessor, HoldsItsLimits) {
   holds("Qwen2VLImageProcessor", "patch_size", kProcessorPatchMax);
   holds("Qwen2VLImageProcessor", "temporal_patch_size", kProcessorTemporalPatchMax);
   holds("Qwen2VLImageProcessor", "merge_size", kProcessorMergeMax);
-}
-
-TEST(MediaSource, ReadsDataUrisAndPaths) {
-  EXPECT_EQ(load_media("data:image/png;base64,aGVsbG8=").bytes, "hello");
-  EXPECT_EQ(load_media("data:;base64,aGVs\nbG8").bytes, "hello");
-  EXPECT_EQ(load_media("data:text/plain,a%20b").bytes, "a b");
-  const testing::TemporaryFolder folder;
-  const auto path = folder.write("a b", "bytes");
-  EXPECT_EQ(load_media(path.string()).bytes, "bytes");
-  EXPECT_EQ(load_media("file://" + folder.path().string() + "/a%20b").bytes, "bytes");
-  EXPECT_ERROR(load_media("data:image/png;base64"), ErrorKind::kInvalidData, "no comma");
-  EXPECT_ERROR(load_media("data:;base64,!!"), ErrorKind::kInvalidData, "not base64");
-  EXPECT_ERROR(load_media("data:,%4"), ErrorKind::kInvalidData, "data: URI but got a broken %");
-  EXPECT_ERROR(load_media("file:///a/100%.png"), ErrorKind::kInvalidData,
-               "file: URL but got a broken %");
-  EXPECT_EQ(load_media("DATA:image/png;base64,aGVsbG8=").bytes, "hello");
-  EXPECT_EQ(load_media("File://" + path.parent_path().string() + "/a%20b").bytes, "bytes");
-  for (const char* address : {"https://example.org/a.png", "HTTP://example.org/a.png",
-                              "ftp://example.org/a.png", "s3://bucket/a.png"}) {
-    EXPECT_ERROR(load_media(address), ErrorKind::kUnsupported, "address");
-  }
-  const auto colon = folder.write("a:b", "colon");
-  EXPECT_EQ(load_media(colon.string()).bytes, "colon");
-  EXPECT_ERROR(load_media("shot: 1.png"), ErrorKind::kNotFound, "shot: 1.png");
-  EXPECT_ERROR(load_media((folder.path() / "none").string()), ErrorKind::kNotFound, "none");
-}
-
-TEST(MediaSource, HoldsItsLimit) {
-  std::string uri = "data:,";
-  uri.resize(kDataUriBytesMax - 1, 'x');
-  EXPECT_EQ(load_media(uri).bytes.size(), uri.size() - 6);
-  uri.push_back('x');
-  EXPECT_NO_THROW(load_media(uri));
-  uri.push_back('x');
-  EXPECT_ERROR(load_media(uri), ErrorKind::kTooLarge, "at most 134217728 bytes");
 }
 
 TEST(EncodePng, IsReadAsItWas) {

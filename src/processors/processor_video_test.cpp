@@ -1,7 +1,7 @@
 // Videos among the parts of a conversation.
 #include <gtest/gtest.h>
 
-#include "processors/media_source.h"
+#include "media/source.h"
 #include "processors/processor.h"
 #include "processors/qwen_patches.h"
 #include "support/expect_error.h"
@@ -20,10 +20,12 @@ ChatRequest request_with_media() {
   const auto clip = testing::fixture_path("parity/qwen2_vl_video/cases/two_videos/");
   VideoSampling sampling;
   sampling.frames = 2;
-  request.videos.push_back(load_video((clip / "first.mp4").string(), sampling));
-  request.videos.push_back(load_video((clip / "second.avi").string(), sampling));
+  request.videos.push_back(
+      media::load_video((clip / "first.mp4").string(), sampling, media::SourcePolicy::own_files()));
+  request.videos.push_back(media::load_video((clip / "second.avi").string(), sampling,
+                                             media::SourcePolicy::own_files()));
   const auto picture = testing::fixture_path("parity/qwen2_vl/cases/one_picture/picture.png");
-  request.images.push_back(load_media(picture.string()));
+  request.images.push_back(media::load_media(picture.string(), media::SourcePolicy::own_files()));
   return request;
 }
 

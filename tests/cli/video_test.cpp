@@ -101,8 +101,8 @@ TEST(Video, IsRefusedInOneSentence) {
   expect_refused(ask(kQwen2, {"--video", clip(), "--start", "9"}),
                  "[video] expected an end behind the start of 9 s");
   expect_refused(ask(kQwen2, {"--video", "no.mp4"}), "there is no 'no.mp4'");
-  expect_refused(ask(kQwen2, {"--video", "http://127.0.0.1/a.mp4"}),
-                 "but got the address 'http://127.0.0.1/a.mp4'");
+  expect_refused(ask(kQwen2, {"--video", "rtsp://127.0.0.1/a.mp4"}),
+                 "but got the address 'rtsp://127.0.0.1/a.mp4'");
   expect_refused(
       ask("qwen2_vl/checkpoints/hf-f32", {"--video", clip()}),
       "[prompt] expected a placeholder for each of 1 videos but the rendered prompt has 0");

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "processors/media_source.h"
+#include "media/source.h"
 #include "support/fixtures.h"
 
 namespace fovea::testing {
@@ -47,13 +47,14 @@ ChatRequest read_request(const fs::path& folder) {
   }
   for (size_t i = 0; i < json["images"].size(); ++i) {
     const auto path = folder / json["images"].at(i).as_string();
-    request.images.push_back(processors::load_media(path.string()));
+    request.images.push_back(media::load_media(path.string(), media::SourcePolicy::own_files()));
   }
   for (size_t i = 0; i < json["videos"].size(); ++i) {
     VideoSampling sampling;
     if (json.contains("fps")) sampling.fps = json["fps"].as_double();
     const auto path = folder / json["videos"].at(i).as_string();
-    request.videos.push_back(processors::load_video(path.string(), sampling));
+    request.videos.push_back(
+        media::load_video(path.string(), sampling, media::SourcePolicy::own_files()));
   }
   return request;
 }

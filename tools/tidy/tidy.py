@@ -21,8 +21,8 @@ WITHOUT_MLX = {"base", "core", "hub", "media", "processors"}
 # Third-party headers and the only files that may name them (a file name without ending).
 HOMES = {
     r"boost/json": {"base/json"},
-    r"boost/(asio|beast|url)": {"hub/http_client"},
-    r"openssl/": {"base/sha256", "hub/http_client", "hub/digest"},
+    r"boost/(asio|beast|url)": {"base/http_client"},
+    r"openssl/": {"base/http_client", "base/sha256", "hub/digest"},
     r"fmt/": {"base/format"},
     r"fovea_rust\.h": {"processors/rust_call", "nn/safetensors"},
     r"CLI/": None,  # anywhere in cli

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace fovea::hub {
+namespace fovea {
 
 // The address of the proxy on the way to scheme://host:port, or nothing: https_proxy or http_proxy
 // by the scheme, else all_proxy, each in small letters first. Where REQUEST_METHOD is set, as in
@@ -13,4 +13,4 @@ namespace fovea::hub {
 // port restricts it, a star is all.
 std::string proxy_for(const std::string& scheme, const std::string& host, const std::string& port);
 
-}  // namespace fovea::hub
+}  // namespace fovea

@@ -1,11 +1,11 @@
-#include "hub/proxy.h"
+#include "base/proxy.h"
 
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <sstream>
 
-namespace fovea::hub {
+namespace fovea {
 namespace {
 
 std::string changed(std::string text, int (*change)(int)) {
@@ -52,4 +52,4 @@ std::string proxy_for(const std::string& scheme, const std::string& host, const 
   return proxy.empty() ? environment("all_proxy") : proxy;
 }
 
-}  // namespace fovea::hub
+}  // namespace fovea

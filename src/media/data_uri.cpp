@@ -1,14 +1,13 @@
-#include "processors/media_source.h"
+#include "media/data_uri.h"
 
 #include <array>
 #include <cctype>
-#include <optional>
+#include <cstdint>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "core/limits.h"
 
-namespace fovea::processors {
+namespace fovea::media {
 namespace {
 
 // Of each byte: its six bits, or -1. Both alphabets, the standard and the URL-safe one.
@@ -48,6 +47,8 @@ std::string from_base64(std::string_view text) {
   return bytes;
 }
 
+}  // namespace
+
 std::string from_percent(std::string_view text, std::string_view kind) {
   std::string bytes;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -79,57 +80,4 @@ std::string from_data_uri(std::string_view uri) {
   return base64 ? from_base64(body) : body;
 }
 
-// What stands before the first colon, in lower case, if it can be the scheme of an address.
-std::string scheme_of(std::string_view source) {
-  const size_t colon = source.find(':');
-  if (colon == source.npos || colon == 0) return "";
-  std::string scheme;
-  for (const unsigned char c : source.substr(0, colon)) {
-    if (!std::isalnum(c) && c != '+' && c != '-' && c != '.') return "";
-    scheme += static_cast<char>(std::tolower(c));
-  }
-  return scheme;
-}
-
-// The path that a source names, or none where its bytes come from elsewhere.
-std::optional<std::string> path_of(const std::string& source) {
-  const std::string scheme = scheme_of(source);
-  if (scheme == "file") {
-    std::string path = from_percent(std::string_view(source).substr(5), "file: URL");
-    if (path.starts_with("//localhost/")) path.erase(0, 11);
-    if (path.starts_with("///")) path.erase(0, 2);
-    return path;
-  }
-  if (scheme == "data") return std::nullopt;
-  if (!scheme.empty() && source.substr(scheme.size()).starts_with("://")) {
-    fail(ErrorKind::kUnsupported,
-         "[media] expected a path, '-' or a data: URI but got the address '{}'", source);
-  }
-  return source;
-}
-
-VideoInput in_memory(const std::string& name, std::string bytes, const VideoSampling& sampling) {
-  return {name, std::make_shared<const std::string>(std::move(bytes)), nullptr, sampling};
-}
-
-}  // namespace
-
-MediaBytes load_media(const std::string& source) {
-  if (source == "-") return {"standard input", read_standard_input(kPictureBytesMax)};
-  const auto path = path_of(source);
-  if (!path) return {"data: URI", from_data_uri(source)};
-  return {source, read_file(*path, kPictureBytesMax)};
-}
-
-VideoInput load_video(const std::string& source, const VideoSampling& sampling) {
-  if (source == "-") {
-    return in_memory("standard input", read_standard_input(kVideoBytesMax), sampling);
-  }
-  const auto path = path_of(source);
-  if (!path) return in_memory("data: URI", from_data_uri(source), sampling);
-  auto file = InputFile::open(*path);
-  if (!file) return in_memory(source, read_file(*path, kVideoBytesMax), sampling);
-  return {source, nullptr, std::move(file), sampling};
-}
-
-}  // namespace fovea::processors
+}  // namespace fovea::media

@@ -1,4 +1,4 @@
-#include "hub/http_client.h"
+#include "base/http_client.h"
 
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
@@ -19,9 +19,9 @@
 
 #include "base/error.h"
 #include "base/number.h"
-#include "hub/proxy.h"
+#include "base/proxy.h"
 
-namespace fovea::hub {
+namespace fovea {
 namespace {
 
 namespace asio = boost::asio;
@@ -36,13 +36,20 @@ constexpr auto kSilenceTimeout = std::chrono::seconds(30);
 constexpr size_t kHeaderBytesMax = size_t{64} << 10;
 constexpr size_t kPieceBytes = size_t{256} << 10;
 
-urls::url parsed(const std::string& text) {
+urls::url parsed(const std::string& text, const std::string& where) {
   const auto parsed = urls::parse_uri(text);
   const bool web = parsed && (parsed->scheme() == "https" || parsed->scheme() == "http");
   if (!web || parsed->host().empty()) {
-    fail(ErrorKind::kInvalidArgument, "[hub] expected an http or https address but got '{}'", text);
+    fail(ErrorKind::kInvalidArgument, "[{}] expected an http or https address but got '{}'", where,
+         text);
   }
   return urls::url(*parsed);
+}
+
+std::string lower_case(beast::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = beast::detail::ascii_tolower(c);
+  return lower;
 }
 
 std::string port_of(const urls::url& url) {
@@ -50,8 +57,26 @@ std::string port_of(const urls::url& url) {
   return url.scheme() == "https" ? "443" : "80";
 }
 
+HttpTarget target_of(const urls::url& url) {
+  HttpTarget target;
+  target.scheme = url.scheme();
+  target.host = lower_case(url.host_address());
+  target.port = port_of(url);
+  target.is_name = url.host_type() == urls::host_type::name;
+  target.is_escaped = url.encoded_host().find('%') != std::string::npos ||
+                      url.host_type() == urls::host_type::ipvfuture;
+  target.has_user = url.has_userinfo();
+  return target;
+}
+
+// When a step that begins now must be over.
+std::chrono::steady_clock::time_point until(std::chrono::seconds wait, const HttpRequest& request) {
+  const auto end = std::chrono::steady_clock::now() + wait;
+  return request.deadline ? std::min(end, *request.deadline) : end;
+}
+
 // The proxy on the way, one that speaks HTTP in clear.
-std::optional<urls::url> proxy_of(const urls::url& url) {
+std::optional<urls::url> proxy_of(const urls::url& url, const std::string& where) {
   std::string address =
       proxy_for(std::string(url.scheme()), std::string(url.host_address()), port_of(url));
   if (address.empty()) return std::nullopt;
@@ -61,7 +86,7 @@ std::optional<urls::url> proxy_of(const urls::url& url) {
     // Without what may be a password.
     const auto at = address.rfind('@');
     fail(ErrorKind::kInvalidArgument,
-         "[hub] expected the address of an http proxy in the environment but got '{}'",
+         "[{}] expected the address of an http proxy in the environment but got '{}'", where,
          at == std::string::npos ? address : "..." + address.substr(at));
   }
   return urls::url(*proxy);
@@ -79,12 +104,6 @@ std::string authorization_of(const urls::url& proxy) {
   return "Basic " + encoded;
 }
 
-std::string lower_case(beast::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = beast::detail::ascii_tolower(c);
-  return lower;
-}
-
 HttpResponse response_of(const http::response<http::buffer_body>& message) {
   HttpResponse response;
   response.status = message.result_int();
@@ -96,7 +115,8 @@ HttpResponse response_of(const http::response<http::buffer_body>& message) {
 
 // Reads the body a piece at a time; the deadline begins anew with each.
 template <class Stream>
-asio::awaitable<HttpResponse> read_response(Stream& stream, const BodySink& sink) {
+asio::awaitable<HttpResponse> read_response(Stream& stream, const HttpRequest& request,
+                                            const BodySink& sink) {
   auto& socket = beast::get_lowest_layer(stream);
   beast::flat_buffer buffer(kHeaderBytesMax + kPieceBytes);
   http::response_parser<http::buffer_body> parser;
@@ -109,7 +129,7 @@ asio::awaitable<HttpResponse> read_response(Stream& stream, const BodySink& sink
     auto& body = parser.get().body();
     body.data = piece.data();
     body.size = piece.size();
-    socket.expires_after(kSilenceTimeout);
+    socket.expires_at(until(kSilenceTimeout, request));
     boost::system::error_code error;
     co_await http::async_read(stream, buffer, parser, asio::redirect_error(use_awaitable, error));
     // What came before a connection ended is worth keeping.
@@ -127,13 +147,13 @@ void authorize(http::request<http::empty_body>& message, const urls::url& proxy)
 
 // Has the proxy pass everything on to the url's host from here on.
 asio::awaitable<void> open_tunnel(beast::tcp_stream& socket, const urls::url& url,
-                                  const urls::url& proxy) {
+                                  const urls::url& proxy, const HttpRequest& request) {
   const std::string host = std::string(url.encoded_host()) + ":" + port_of(url);
   http::request<http::empty_body> message(http::verb::connect, host, 11);
   message.set(http::field::host, host);
   message.set(http::field::user_agent, "fovea/" FOVEA_VERSION);
   authorize(message, proxy);
-  socket.expires_after(kSilenceTimeout);
+  socket.expires_at(until(kSilenceTimeout, request));
   co_await http::async_write(socket, message, use_awaitable);
   beast::flat_buffer buffer(kHeaderBytesMax);
   http::response_parser<http::empty_body> parser;
@@ -142,7 +162,7 @@ asio::awaitable<void> open_tunnel(beast::tcp_stream& socket, const urls::url& ur
   const unsigned status = parser.get().result_int();
   if (status / 100 == 2) co_return;
   const std::string text =
-      fmt::format("[hub] expected the proxy '{}' to reach '{}' but got status {}",
+      fmt::format("[{}] expected the proxy '{}' to reach '{}' but got status {}", request.where,
                   std::string(proxy.encoded_host_and_port()), host, status);
   if (status >= 500) throw PassingError(ErrorKind::kIo, text);
   throw Error(ErrorKind::kIo, text);
@@ -159,9 +179,9 @@ asio::awaitable<HttpResponse> ask(Stream& stream, const urls::url& url, const Ht
   message.set(http::field::connection, "close");
   for (const auto& [name, value] : request.headers) message.set(name, value);
   if (proxy) authorize(message, *proxy);
-  beast::get_lowest_layer(stream).expires_after(kSilenceTimeout);
+  beast::get_lowest_layer(stream).expires_at(until(kSilenceTimeout, request));
   co_await http::async_write(stream, message, use_awaitable);
-  co_return co_await read_response(stream, sink);
+  co_return co_await read_response(stream, request, sink);
 }
 
 asio::ssl::context tls_context() {
@@ -187,25 +207,75 @@ asio::awaitable<HttpResponse> ask_over_tls(beast::tcp_stream socket, const urls:
   co_return co_await ask(stream, url, request, sink);
 }
 
+IpAddress address_of(const asio::ip::address& address) {
+  IpAddress out;
+  out.is_v4 = address.is_v4();
+  if (out.is_v4) {
+    const auto bytes = address.to_v4().to_bytes();
+    std::copy(bytes.begin(), bytes.end(), out.bytes.begin());
+  } else {
+    out.bytes = address.to_v6().to_bytes();
+  }
+  return out;
+}
+
+asio::awaitable<std::vector<Tcp::endpoint>> addresses_of(const urls::url& url,
+                                                         const HttpRequest& request) {
+  const HttpTarget target = target_of(url);
+  std::vector<Tcp::endpoint> endpoints;
+  const auto port = read_number<uint16_t>(target.port, 1, 65535);
+  if (!port) {
+    fail(ErrorKind::kInvalidArgument, "[{}] expected a port of 1 to 65535 but got '{}'",
+         request.where, target.port);
+  }
+  if (target.is_name && request.resolve) {
+    for (const auto& address : request.resolve(target.host)) {
+      endpoints.emplace_back(asio::ip::make_address(address.text()), *port);
+    }
+    co_return endpoints;
+  }
+  Tcp::resolver resolver(co_await asio::this_coro::executor);
+  const auto found = co_await resolver.async_resolve(target.host, target.port, use_awaitable);
+  for (const auto& entry : found) endpoints.push_back(entry.endpoint());
+  co_return endpoints;
+}
+
+void check_addresses(const urls::url& url, const std::vector<Tcp::endpoint>& endpoints,
+                     bool by_proxy, const HttpRequest& request) {
+  const HttpTarget target = target_of(url);
+  if (!by_proxy) {
+    for (const auto& end : endpoints) {
+      request.check_address(target, address_of(end.address()));
+    }
+  } else if (!target.is_name) {
+    const auto address = IpAddress::parse(target.host);
+    if (!address) {
+      fail(ErrorKind::kInvalidArgument, "[{}] expected an address but got '{}'", request.where,
+           target.host);
+    }
+    request.check_address(target, *address);
+  }
+}
+
 asio::awaitable<HttpResponse> connect_and_ask(const urls::url& url, const HttpRequest& request,
                                               const BodySink& sink) {
-  const auto executor = co_await asio::this_coro::executor;
-  const auto proxy = proxy_of(url);
-  const urls::url& first = proxy ? *proxy : url;
-  Tcp::resolver resolver(executor);
-  const auto addresses =
-      co_await resolver.async_resolve(first.host_address(), port_of(first), use_awaitable);
-  beast::tcp_stream socket(executor);
-  socket.expires_after(kConnectTimeout);
-  co_await socket.async_connect(addresses, use_awaitable);
+  if (request.check_target) request.check_target(target_of(url));
+  const auto proxy = request.use_proxy ? proxy_of(url, request.where) : std::optional<urls::url>();
+  const auto endpoints = co_await addresses_of(proxy ? *proxy : url, request);
+  if (request.check_address) check_addresses(url, endpoints, proxy.has_value(), request);
+  beast::tcp_stream socket(co_await asio::this_coro::executor);
+  socket.expires_at(until(kConnectTimeout, request));
+  co_await socket.async_connect(endpoints, use_awaitable);
   if (url.scheme() == "http") {
     co_return co_await ask(socket, url, request, sink, proxy ? &*proxy : nullptr);
   }
-  if (proxy) co_await open_tunnel(socket, url, *proxy);
+  if (proxy) co_await open_tunnel(socket, url, *proxy, request);
   co_return co_await ask_over_tls(std::move(socket), url, request, sink);
 }
 
 }  // namespace
+
+std::string HttpTarget::origin() const { return fmt::format("{}://{}:{}", scheme, host, port); }
 
 std::string HttpResponse::header(const std::string& name) const {
   const auto found = headers.find(name);
@@ -217,7 +287,7 @@ int64_t HttpResponse::number(const std::string& name) const {
 }
 
 HttpResponse http_get(const HttpRequest& request, const BodySink& sink) {
-  const urls::url url = parsed(request.url);
+  const urls::url url = parsed(request.url, request.where);
   asio::io_context context(1);
   HttpResponse response;
   std::exception_ptr failure;
@@ -230,26 +300,33 @@ HttpResponse http_get(const HttpRequest& request, const BodySink& sink) {
   try {
     if (failure) std::rethrow_exception(failure);
   } catch (const boost::system::system_error& error) {
-    throw PassingError(ErrorKind::kIo, fmt::format("[hub] expected an answer from '{}' but got: {}",
-                                                   std::string(url.encoded_host_and_port()),
-                                                   error.code().message()));
+    throw PassingError(
+        ErrorKind::kIo,
+        fmt::format("[{}] expected an answer from '{}' but got: {}", request.where,
+                    std::string(url.encoded_host_and_port()), error.code().message()));
   }
   return response;
 }
 
-std::string resolve_url(const std::string& url, const std::string& location) {
+bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+std::string resolve_url(const std::string& url, const std::string& location,
+                        const std::string& where) {
   urls::url target;
   const auto reference = urls::parse_uri_reference(location);
-  if (!reference || !urls::resolve(parsed(url), *reference, target)) {
-    fail(ErrorKind::kInvalidData, "[hub] expected an address to go on to but got '{}'", location);
+  if (!reference || !urls::resolve(parsed(url, where), *reference, target)) {
+    fail(ErrorKind::kInvalidData, "[{}] expected an address to go on to but got '{}'", where,
+         location);
   }
   return std::string(target.buffer());
 }
 
-std::string origin_of(const std::string& url) {
-  const urls::url parts = parsed(url);
+std::string origin_of(const std::string& url, const std::string& where) {
+  const urls::url parts = parsed(url, where);
   return fmt::format("{}://{}:{}", std::string(parts.scheme()), std::string(parts.encoded_host()),
                      port_of(parts));
 }
 
-}  // namespace fovea::hub
+}  // namespace fovea
