@@ -14,7 +14,7 @@
 #include "base/json.h"
 #include "core/checkpoint.h"
 #include "encoded.h"
-#include "processors/image.h"
+#include "media/picture.h"
 #include "processors/image_processor.h"
 #include "report.h"
 #include "stopwatch.h"
@@ -87,7 +87,7 @@ void bench_decoding(bench::Report& report, const std::string& label, Image& scen
   for (const auto& format : kFormats) {
     const MediaBytes media{label, format.encode(scene)};
     const double library = bench::median_seconds([&] { format.plain(media.bytes, scene); });
-    const double ours = bench::median_seconds([&] { processors::decode_image(media); });
+    const double ours = bench::median_seconds([&] { media::decode_picture(media); });
     JsonObject more;
     more.set("library_ms", library * 1e3).set("mbytes", double(media.bytes.size()) / 1e6);
     report.add(fmt::format("decode {} {}", format.name, label), ours * 1e3, "ms", library / ours,
@@ -106,7 +106,7 @@ void bench_size(bench::Report& report, Size size, const Processors& all) {
   const MediaBytes jpeg{label, bench::as_jpeg(scene)};
   scene = {};
   for (size_t i = 0; i < kFamilies.size(); ++i) {
-    const auto work = [&] { all[i]->process(processors::decode_image(jpeg), label); };
+    const auto work = [&] { all[i]->process(media::decode_picture(jpeg).image, label); };
     const auto name = fmt::format("jpeg {} to {}", label, kFamilies[i].name);
     report.add(name, bench::median_seconds(work) * 1e3, "ms");
     report.add(name + ", growth at most", growth(work), "MB");

@@ -150,6 +150,7 @@ void generate(const Flags& flags) {
     auto files = flags.request.images;
     files.insert(files.end(), flags.request.videos.begin(), flags.request.videos.end());
     print_heading(flags.json ? stderr : stdout, files, prompt);
+    print_media(flags.json ? stderr : stdout, report);
   }
   std::fflush(stdout);
   Answer answer(flags.json ? nullptr : stdout);

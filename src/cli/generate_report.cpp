@@ -28,6 +28,17 @@ JsonObject size_object(Size size) {
   return object;
 }
 
+// What decoding did, behind what every picture has.
+void set_facts(JsonObject& picture, const PictureFacts& facts) {
+  JsonArray changes;
+  for (const auto& change : facts.changes) changes.push(change);
+  picture.set("format", facts.format)
+      .set("stored_size", size_object(facts.stored))
+      .set("orientation", facts.orientation)
+      .set("changes", changes);
+  if (facts.page > 0) picture.set("page", facts.page).set("pages", facts.pages);
+}
+
 JsonArray picture_list(const std::vector<PictureUsage>& pictures) {
   JsonArray list;
   for (const auto& usage : pictures) {
@@ -38,6 +49,7 @@ JsonArray picture_list(const std::vector<PictureUsage>& pictures) {
         .set("used_size", size_object(usage.used))
         .set("tokens", usage.tokens)
         .set("pixel_values", shape);
+    set_facts(picture, usage.facts);
     list.push(picture);
   }
   return list;
@@ -93,7 +105,7 @@ std::vector<PictureUsage> picture_usage(const Prompt& prompt) {
   std::vector<PictureUsage> pictures;
   for (const auto& span : prompt.media) {
     if (span.video >= 0) continue;
-    pictures.push_back({span.original, span.used, span.count, span.pixels.shape});
+    pictures.push_back({span.original, span.used, span.count, span.pixels.shape, span.facts});
   }
   return pictures;
 }
@@ -168,6 +180,28 @@ void print_heading(std::FILE* out, const std::vector<std::string>& files, const 
   }
   std::fprintf(out, "==========\nFiles: %s\n\nPrompt: %s\n",
                fmt::format("[{}]", fmt::join(names, ", ")).c_str(), prompt.text.c_str());
+}
+
+void print_media(std::FILE* out, const Report& report) {
+  for (const auto& usage : report.pictures) {
+    const auto& f = usage.facts;
+    std::string line =
+        fmt::format("Picture: {} of {}x{}", f.format, f.stored.width, f.stored.height);
+    if (f.page > 0) line += fmt::format(", page {} of {}", f.page, f.pages);
+    if (f.orientation != 1) line += fmt::format(", turned from orientation {}", f.orientation);
+    for (const auto& change : f.changes) line += ", " + change;
+    line += fmt::format("; used at {}x{} in {} tokens", usage.used.width, usage.used.height,
+                        usage.tokens);
+    std::fprintf(out, "%s\n", line.c_str());
+  }
+  for (const auto& usage : report.videos) {
+    std::fprintf(
+        out, "%s\n",
+        fmt::format("Video: {} of {} frames of {}x{}; used at {}x{} in {} tokens",
+                    usage.frames.size(), usage.frames_total, usage.original.width,
+                    usage.original.height, usage.used.width, usage.used.height, usage.tokens)
+            .c_str());
+  }
 }
 
 void print_statistics(std::FILE* out, const Answer& answer) {

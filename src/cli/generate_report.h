@@ -32,6 +32,8 @@ void print_estimate(const generate::MemoryEstimate& estimate);
 
 // `files` as the command line names them; a data: URI is not repeated.
 void print_heading(std::FILE* out, const std::vector<std::string>& files, const Prompt& prompt);
+// A line for each picture and video: what it was and what became of it.
+void print_media(std::FILE* out, const Report& report);
 void print_statistics(std::FILE* out, const Answer& answer);
 
 }  // namespace fovea::cli

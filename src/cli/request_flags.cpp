@@ -100,6 +100,9 @@ void add_request_flags(CLI::App& command, RequestFlags& flags) {
             "Picture: a path, a URL, - for standard input, a data: URI (repeatable)");
   add_video_flags(command, flags);
   add_source_flags(command, flags);
+  add_choice(
+      command, "--colours", {"shown", "stored"}, flags.colours,
+      "Pictures as viewers show them (profile to sRGB, over white) or as their numbers stand");
   add_pair(command, kResizeSide, flags.resize_shape,
            "Fit pictures into WIDTH [HEIGHT] pixels first, keeping their shape");
   add_sampling_flags(command, flags);
@@ -132,6 +135,7 @@ ChatRequest chat_request(const RequestFlags& flags) {
   for (const auto& video : flags.videos) {
     request.videos.push_back(media::load_video(video, flags.video_sampling, policy));
   }
+  if (flags.colours == "stored") request.colours = Colours::kStored;
   if (!flags.resize_shape.empty()) {
     request.resize_shape = Size{flags.resize_shape.front(), flags.resize_shape.back()};
   }

@@ -23,6 +23,7 @@ struct RequestFlags {
   double fetch_seconds = 0;      // of a medium from the web
   int fetch_megabytes = 0;
   std::vector<std::string> private_hosts;
+  std::string colours = "shown";  // of pictures
   std::vector<int> resize_shape;
   std::vector<std::string> logit_bias;
   SamplingParams sampling;

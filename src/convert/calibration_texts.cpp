@@ -3,7 +3,7 @@
 #include <array>
 
 #include "convert/calibration.h"
-#include "processors/image.h"
+#include "media/picture.h"
 
 namespace fovea::convert {
 namespace {
@@ -164,10 +164,9 @@ std::vector<CalibrationSample> standard_calibration(bool with_pictures) {
   }
   for (size_t i = 0; with_pictures && i < kScenes.size(); ++i) {
     const Scene& scene = kScenes[i];
-    samples.push_back(
-        {.prompt = scene.prompt,
-         .answer = scene.answer,
-         .images = {{fmt::format("scene {}", i), processors::encode_png(drawn(scene))}}});
+    samples.push_back({.prompt = scene.prompt,
+                       .answer = scene.answer,
+                       .images = {{fmt::format("scene {}", i), media::encode_png(drawn(scene))}}});
   }
   return samples;
 }

@@ -85,6 +85,7 @@ inline constexpr int kJpegScansMax = 100;      // tiny scans over a large pictur
 inline constexpr int64_t kJpegScanPixelsMax = 20 * kPicturePixelsMax;
 // Of an ancillary chunk, and of all together.
 inline constexpr size_t kPngChunkBytesMax = size_t{16} << 20;
+inline constexpr size_t kColourProfileBytesMax = size_t{8} << 20;
 // Before it is decoded.
 inline constexpr size_t kDataUriBytesMax = 2 * kPictureBytesMax;
 

@@ -16,6 +16,8 @@ namespace fovea {
 struct MediaBytes {
   std::string name;
   std::string bytes;
+  int page = 0;  // of a document that it was drawn from, from 1, and how many that has
+  int pages = 0;
 };
 
 // Which frames of a video a model is given, and how large. What is not set is the checkpoint's,
@@ -61,7 +63,8 @@ struct ChatRequest {
   Json tools;            // a list as in OpenAI's `tools`, or null
   Json template_kwargs;  // further variables for the chat template: an object or null
   bool add_generation_prompt = true;
-  std::optional<Size> resize_shape;  // fit every picture into this box first (--resize-shape)
+  Colours colours = Colours::kShown;  // of pictures
+  std::optional<Size> resize_shape;   // fit every picture into this box first (--resize-shape)
 };
 
 }  // namespace fovea

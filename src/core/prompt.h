@@ -32,6 +32,7 @@ struct MediaSpan {
   std::array<int, 2> tiles = {0, 0};        // rows and columns it is cut into; zeros where unused
   Size original;                            // of the file, upright
   Size used;                                // after resizing
+  PictureFacts facts;                       // of a picture that was decoded
   // Of a video, and of a picture that is a video's frame: which frames were taken of how many, and
   // when they are shown, in seconds from the first.
   std::vector<int> frames;

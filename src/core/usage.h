@@ -19,6 +19,7 @@ struct PictureUsage {
   Size used;      // after resizing
   int tokens = 0;
   std::vector<int> shape;  // of what the tower was given
+  PictureFacts facts;
 };
 
 // What became of one video of the prompt.

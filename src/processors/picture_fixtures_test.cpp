@@ -6,9 +6,6 @@
 #include <map>
 
 #include "core/limits.h"
-#include "media/source.h"
-#include "processors/image.h"
-#include "processors/image/decoders.h"
 #include "processors/image_processor.h"
 #include "processors/resample.h"
 #include "support/expect_error.h"
@@ -20,10 +17,6 @@ namespace {
 
 using testing::fixture_path;
 using testing::read_fixture;
-
-MediaBytes fixture_media(const std::string& file) {
-  return media::load_media(fixture_path(file).string(), media::SourcePolicy::own_files());
-}
 
 // The formula of docs/parity.md.
 Image formula_picture(int width, int height) {
@@ -86,87 +79,6 @@ TEST(Resample, FitsAPictureIntoABox) {
   fits({7, 3}, {5, 5}, {5, 2});
   fits({1, 10000}, {224, 224}, {1, 224});  // a sliver keeps a pixel
   fits({10000, 1}, {224, 224}, {224, 1});
-}
-
-TEST(DecodeImage, EqualsPillowForEveryForm) {
-  const Json cases = read_fixture("pillow/files/cases.json")["cases"];
-  ASSERT_GT(cases.size(), 50u);
-  for (size_t i = 0; i < cases.size(); ++i) {
-    const Json c = cases.at(i);
-    const std::string file = c["file"].as_string();
-    const Image out = decode_image(fixture_media("pillow/files/" + file));
-    EXPECT_EQ(out.size, (Size{c["width"].as_int32(), c["height"].as_int32()})) << file;
-    const auto expected = read_file(fixture_path("pillow/files/" + c["expected"].as_string()));
-    ASSERT_EQ(out.rgb.size(), expected.size()) << file;
-    int worst = 0;
-    for (size_t b = 0; b < expected.size(); ++b) {
-      worst = std::max(worst, std::abs(int{out.rgb[b]} - static_cast<uint8_t>(expected[b])));
-    }
-    EXPECT_LE(worst, c["tolerance"].as_int32()) << file;
-  }
-}
-
-TEST(DecodeImage, RefusesBadPicturesWithTheirName) {
-  const Json cases = read_fixture("bad/cases.json")["pictures"];
-  ASSERT_GT(cases.size(), 10u);
-  for (size_t i = 0; i < cases.size(); ++i) {
-    const std::string file = cases.at(i)["file"].as_string();
-    const auto media = fixture_media("bad/pictures/" + file);
-    if (cases.at(i)["expect"].as_string() == "refuse") {
-      EXPECT_THROW(
-          {
-            try {
-              decode_image(media);
-            } catch (const Error& error) {
-              EXPECT_NE(std::string(error.what()).find(file), std::string::npos) << error.what();
-              throw;
-            }
-          },
-          Error)
-          << file << ": " << cases.at(i)["why"].as_string();
-    } else {
-      EXPECT_NO_THROW(decode_image(media)) << file;
-    }
-  }
-  EXPECT_ERROR(decode_image(fixture_media("bad/pictures/bomb_13000.png")), ErrorKind::kTooLarge,
-               "13000x13000");
-}
-
-TEST(DecodeImage, HoldsItsLimits) {
-  constexpr int64_t kSide = 8192;
-  static_assert(kSide * kSide == kPicturePixelsMax);
-  EXPECT_NO_THROW(image::check_size("p", kSide, kSide - 1));
-  EXPECT_NO_THROW(image::check_size("p", kSide, kSide));
-  EXPECT_ERROR(image::check_size("p", kSide, kSide + 1), ErrorKind::kTooLarge, "8192x8193");
-  EXPECT_NO_THROW(image::check_size("p", kPictureSideMax, 1));
-  EXPECT_ERROR(image::check_size("p", 1, kPictureSideMax + 1), ErrorKind::kTooLarge, "1x65536");
-  EXPECT_ERROR(image::check_size("p", 0, 1), ErrorKind::kInvalidData, "0x1");
-}
-
-TEST(DecodeImage, RefusesAJpegOfEndlessScans) {
-  const std::string jpeg = read_file(fixture_path("pillow/files/progressive.jpg"));
-  constexpr std::string_view kScan = "\xFF\xDA";
-  int scans = 0;
-  for (size_t at = jpeg.find(kScan); at != jpeg.npos; at = jpeg.find(kScan, at + 1)) ++scans;
-  ASSERT_GT(scans, 1);
-  const auto with_scans = [&](int wanted) {
-    const size_t scan = jpeg.rfind(kScan);
-    const size_t end = jpeg.size() - 2;
-    std::string bytes = jpeg.substr(0, end);
-    for (int i = scans; i < wanted; ++i) bytes += jpeg.substr(scan, end - scan);
-    return MediaBytes{"scans.jpg", bytes + jpeg.substr(end)};
-  };
-  EXPECT_NO_THROW(decode_image(with_scans(kJpegScansMax - 1)));
-  EXPECT_NO_THROW(decode_image(with_scans(kJpegScansMax)));
-  EXPECT_ERROR(decode_image(with_scans(kJpegScansMax + 1)), ErrorKind::kInvalidData,
-               "'scans.jpg' but got more than 100 scans");
-  // Large pictures may have fewer.
-  constexpr int64_t kSide = 8192;
-  static_assert(kSide * kSide == kPicturePixelsMax);
-  EXPECT_TRUE(image::are_scans_within_limits(20, kSide, kSide));
-  EXPECT_FALSE(image::are_scans_within_limits(21, kSide, kSide));
-  EXPECT_TRUE(image::are_scans_within_limits(20, kSide, kSide - 1));
-  EXPECT_FALSE(image::are_scans_within_limits(kJpegScansMax + 1, 1, 1));
 }
 
 // A tensor of a float32 safetensors file.
@@ -445,14 +357,6 @@ TEST(ImageProcessor, HoldsItsLimits) {
   holds("Qwen2VLImageProcessor", "patch_size", kProcessorPatchMax);
   holds("Qwen2VLImageProcessor", "temporal_patch_size", kProcessorTemporalPatchMax);
   holds("Qwen2VLImageProcessor", "merge_size", kProcessorMergeMax);
-}
-
-TEST(EncodePng, IsReadAsItWas) {
-  const Image drawn = formula_picture(37, 21);
-  const std::string png = encode_png(drawn);
-  const Image read = decode_image({"drawn", png});
-  EXPECT_EQ(read.size, drawn.size);
-  EXPECT_TRUE(std::equal(read.rgb.begin(), read.rgb.end(), drawn.rgb.begin(), drawn.rgb.end()));
 }
 
 }  // namespace

@@ -4,8 +4,8 @@
 #include <array>
 
 #include "base/error.h"
+#include "media/picture.h"
 #include "processors/frame_pictures.h"
-#include "processors/image.h"
 #include "processors/message_media.h"
 #include "processors/placement.h"
 #include "processors/resample.h"
@@ -240,7 +240,9 @@ std::vector<Processor::Picture> Processor::process_pictures(const ChatRequest& r
       continue;
     }
     const MediaBytes& media = request.images[static_cast<size_t>(index)];
-    pictures.push_back(process_picture(decode_image(media), media.name, request.resize_shape));
+    DecodedPicture decoded = media::decode_picture(media, request.colours);
+    pictures.push_back(process_picture(std::move(decoded.image), media.name, request.resize_shape));
+    pictures.back().span.facts = std::move(decoded.facts);
   }
   return pictures;
 }

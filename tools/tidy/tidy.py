@@ -26,11 +26,14 @@ HOMES = {
     r"fmt/": {"base/format"},
     r"fovea_rust\.h": {"processors/rust_call", "nn/safetensors"},
     r"CLI/": None,  # anywhere in cli
-    r"jpeglib\.h": {"processors/image/jpeg"},
-    r"spng\.h": {"processors/image/png"},
-    r"webp/": {"processors/image/webp", "media/animated_webp"},
+    r"jpeglib\.h": {"media/picture/jpeg"},
+    r"spng\.h": {"media/picture/png"},
+    r"webp/": {"media/picture/webp", "media/animated_webp"},
     r"lib(av|sw)\w+/": {"media/ffmpeg"},
-    r"gif_lib\.h": {"processors/image/gif"},
+    r"lcms2\.h": {"media/picture/colours"},
+    r"tiffio": {"media/picture/tiff"},
+    r"libheif/": {"media/picture/heif"},
+    r"gif_lib\.h": {"media/picture/gif"},
 }
 FILE_LINES_MAX = 600
 LINE_COLUMNS_MAX = 100
