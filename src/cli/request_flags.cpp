@@ -97,7 +97,10 @@ void add_request_flags(CLI::App& command, RequestFlags& flags) {
            "What to ask [with a picture: \"" + std::string(kDefaultPrompt) + "\"]");
   add_text(command, "--system", flags.system, "System message");
   add_texts(command, "--image", flags.images,
-            "Picture: a path, a URL, - for standard input, a data: URI (repeatable)");
+            "Picture or PDF: a path, a URL, - for standard input, a data: URI, @clipboard "
+            "(repeatable)");
+  add_text(command, "--pages", flags.pages, "Pages of a PDF, like 1-3,5,8- [all]");
+  add_number(command, kPdfDpi, flags.dpi, "Dots an inch that a PDF is drawn with");
   add_video_flags(command, flags);
   add_source_flags(command, flags);
   add_choice(
@@ -130,7 +133,9 @@ ChatRequest chat_request(const RequestFlags& flags) {
   request.messages.push_back({"user", {{Part::Kind::kText, text, -1}}, {}});
   const auto policy = source_policy(flags);
   for (const auto& image : flags.images) {
-    request.images.push_back(media::load_media(image, policy));
+    for (auto& picture : media::load_pictures(image, policy, {flags.pages, flags.dpi})) {
+      request.images.push_back(std::move(picture));
+    }
   }
   for (const auto& video : flags.videos) {
     request.videos.push_back(media::load_video(video, flags.video_sampling, policy));

@@ -18,6 +18,8 @@ struct RequestFlags {
   std::optional<std::string> prompt;
   std::optional<std::string> system;
   std::vector<std::string> images;
+  std::optional<std::string> pages;  // of PDFs among the pictures
+  int dpi = 0;
   std::vector<std::string> videos;
   VideoSampling video_sampling;  // of all videos
   double fetch_seconds = 0;      // of a medium from the web

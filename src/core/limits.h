@@ -89,6 +89,11 @@ inline constexpr size_t kColourProfileBytesMax = size_t{8} << 20;
 // Before it is decoded.
 inline constexpr size_t kDataUriBytesMax = 2 * kPictureBytesMax;
 
+// Documents as pictures.
+inline constexpr Limit<int> kPdfDpi = {"dpi", "--dpi", 18, 1200, 150};
+inline constexpr int kPdfPagesMax = 32;       // in one document
+inline constexpr double kPdfSecondsMax = 30;  // for one page
+
 // Videos: which frames are taken. Without one, the checkpoint's, else the family's.
 inline constexpr Limit<double> kVideoFps = {"fps", "--fps", 0.001, 1000, 2};
 inline constexpr Limit<int> kVideoFrames = {"frames", "--frames", 1, 2048, 0};

@@ -27,7 +27,7 @@ void expect_edges(const Limit<T>& limit, T step) {
 TEST(Limits, HoldAtTheirEdges) {
   for (const auto& limit : {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections,
                             kResizeSide, kVideoFrames, kVideoMinFrames, kVideoMaxFrames,
-                            kVideoMinPixels, kVideoMaxPixels, kFetchMegabytes})
+                            kVideoMinPixels, kVideoMaxPixels, kFetchMegabytes, kPdfDpi})
     expect_edges(limit, 1);
   for (const auto& limit : {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty,
                             kFrequencyPenalty, kVideoFps, kVideoStart, kVideoEnd, kFetchSeconds}) {
@@ -44,7 +44,7 @@ TEST(Limits, FlagsFollowTheNames) {
   };
   for (const auto& limit : {kMaxTokens, kTopK, kMaxKvSize, kPrefillStepSize, kThreads, kConnections,
                             kResizeSide, kVideoFrames, kVideoMinFrames, kVideoMaxFrames,
-                            kVideoMinPixels, kVideoMaxPixels, kFetchMegabytes})
+                            kVideoMinPixels, kVideoMaxPixels, kFetchMegabytes, kPdfDpi})
     EXPECT_EQ(limit.flag, flag_of(limit.name));
   for (const auto& limit : {kTemperature, kTopP, kMinP, kRepetitionPenalty, kPresencePenalty,
                             kFrequencyPenalty, kVideoFps, kVideoStart, kVideoEnd, kFetchSeconds}) {

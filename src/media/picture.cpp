@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "core/limits.h"
 #include "media/picture/decoders.h"
 #include "media/upright.h"
@@ -75,8 +76,11 @@ void check_size(const std::string& name, int64_t width, int64_t height) {
 }
 
 void fail_decoding(const std::string& name, const std::string& format, const std::string& reason) {
+  // A library's words may be several lines, or repeat what is in the file.
+  std::string line = printable(reason.substr(0, reason.find('\n')));
+  while (line.ends_with(' ')) line.pop_back();
   fail(ErrorKind::kInvalidData, "[picture] expected a whole {} in '{}' but got {}", format, name,
-       reason);
+       line);
 }
 
 }  // namespace picture

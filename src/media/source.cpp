@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "media/clipboard.h"
 #include "media/data_uri.h"
 #include "media/fetch.h"
 
@@ -62,6 +63,10 @@ Opened open_source(const std::string& source, const SourcePolicy& policy, size_t
     if (!policy.standard_input) refuse("standard input", source);
     return {"standard input", read_standard_input(bytes_max), nullptr};
   }
+  if (source == "@clipboard") {
+    if (!policy.clipboard) refuse("the clipboard", source);
+    return {"the clipboard", read_clipboard(bytes_max), nullptr};
+  }
   const std::string scheme = scheme_of(source);
   if (scheme == "data") {
     std::string bytes = from_data_uri(source);
@@ -89,6 +94,13 @@ MediaBytes load_media(const std::string& source, const SourcePolicy& policy) {
   Opened opened = open_source(source, policy, kPictureBytesMax);
   if (!opened.file) return {std::move(opened.name), std::move(opened.bytes)};
   return {std::move(opened.name), read_file(*opened.file, opened.name, kPictureBytesMax)};
+}
+
+std::vector<MediaBytes> load_pictures(const std::string& source, const SourcePolicy& policy,
+                                      const PageChoice& choice) {
+  std::vector<MediaBytes> pictures;
+  pictures.push_back(load_media(source, policy));
+  return is_pdf(pictures.front().bytes) ? draw_pages(pictures.front(), choice) : pictures;
 }
 
 VideoInput load_video(const std::string& source, const VideoSampling& sampling,

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "core/message.h"
+#include "media/document.h"
 #include "media/source_policy.h"
 
 namespace fovea::media {
@@ -26,6 +27,10 @@ Opened open_source(const std::string& source, const SourcePolicy& policy, size_t
 
 // A picture's bytes, at most those of limits.h. Throws as open_source() does.
 MediaBytes load_media(const std::string& source, const SourcePolicy& policy);
+
+// The same, and the chosen pages of a PDF as a picture each (media/document.h).
+std::vector<MediaBytes> load_pictures(const std::string& source, const SourcePolicy& policy,
+                                      const PageChoice& choice);
 
 // A video; its bytes stay in the file where there is one.
 VideoInput load_video(const std::string& source, const VideoSampling& sampling,

@@ -71,8 +71,8 @@ void check(const heif_error& error, const MediaBytes& media) {
       error.code == heif_error_Unsupported_feature ||
       error.code == heif_error_Decoder_plugin_error) {
     fail(ErrorKind::kUnsupported,
-         "[picture] expected a HEIC or AVIF that libheif reads in '{}' but got: {}", media.name,
-         error.message);
+         "[picture] expected a HEIC or AVIF in '{}' whose codec libheif has but got another",
+         media.name);
   }
   fail_decoding(media.name, "HEIC or AVIF", error.message);
 }

@@ -267,7 +267,10 @@ Decoded decode_pnm(const MediaBytes& media, bool with_alpha) {
 }
 
 Decoded decode_qoi(const MediaBytes& media, bool with_alpha) {
+  // FFmpeg takes what is missing for repetitions.
+  constexpr std::string_view kEnd("\0\0\0\0\0\0\0\x01", 8);
   const Size size = checked_size(media, big(media.bytes, 4), big(media.bytes, 8));
+  if (!media.bytes.ends_with(kEnd)) fail_decoding(media.name, "QOI", "no mark of its end");
   return decode(media, {"QOI", AV_CODEC_ID_QOI}, size, with_alpha);
 }
 

@@ -1,0 +1,157 @@
+#include "base/program.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+
+#include "base/error.h"
+
+namespace fovea {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A stream to the program and back, which ends it when it goes.
+class Child {
+ public:
+  Child(pid_t pid, int fd) : pid_(pid), fd_(fd) {}
+  ~Child() {
+    close_stream();
+    if (pid_ > 0) {
+      ::kill(pid_, SIGKILL);
+      wait();
+    }
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  int stream() const { return fd_; }
+  void close_stream() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+  int wait() {
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+ private:
+  pid_t pid_;
+  int fd_;
+};
+
+void hold(decltype(RLIMIT_AS) what, rlim_t most) {
+  const rlimit limit{most, most};
+  ::setrlimit(what, &limit);
+}
+
+// In the new process, where only calls that a signal handler may make are allowed.
+[[noreturn]] void become(char* const* words, int stream, const ProgramLimits& limits) {
+  const int nowhere = ::open("/dev/null", O_WRONLY);
+  ::dup2(stream, STDIN_FILENO);
+  ::dup2(stream, STDOUT_FILENO);
+  ::dup2(nowhere, STDERR_FILENO);
+  if (::close_range(STDERR_FILENO + 1, ~0u, 0) != 0) {  // a system without it
+    for (int fd = STDERR_FILENO + 1; fd < 65536; ++fd) ::close(fd);
+  }
+  hold(RLIMIT_CORE, 0);
+  hold(RLIMIT_AS, limits.memory_bytes);
+  hold(RLIMIT_FSIZE, limits.file_bytes);
+  hold(RLIMIT_CPU, static_cast<rlim_t>(limits.seconds) + 1);
+  ::execv(words[0], words);
+  ::_exit(127);
+}
+
+Child start(const std::vector<std::string>& words, const ProgramLimits& limits,
+            const std::string& where) {
+  std::vector<char*> arguments;
+  for (const auto& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  std::array<int, 2> streams{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, streams.data()) != 0) {
+    fail(ErrorKind::kIo, "[{}] expected to start '{}' but there is no room for it", where,
+         words[0]);
+  }
+  const pid_t pid = ::fork();
+  if (pid == 0) become(arguments.data(), streams[1], limits);
+  ::close(streams[1]);
+  if (pid < 0) {
+    ::close(streams[0]);
+    fail(ErrorKind::kIo, "[{}] expected to start '{}' but there is no room for it", where,
+         words[0]);
+  }
+  ::fcntl(streams[0], F_SETFL, O_NONBLOCK);
+  return {pid, streams[0]};
+}
+
+}  // namespace
+
+std::string find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path ? path : "/usr/bin:/bin");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (!folder.starts_with('/')) continue;
+    const std::string file = folder + "/" + name;
+    std::error_code none;
+    if (std::filesystem::is_regular_file(file, none) && ::access(file.c_str(), X_OK) == 0) {
+      return file;
+    }
+  }
+  return "";
+}
+
+ProgramResult run_program(const std::vector<std::string>& words, std::string_view input,
+                          const ProgramLimits& limits, const std::string& where) {
+  Child child = start(words, limits, where);
+  const auto end = Clock::now() + std::chrono::duration<double>(limits.seconds);
+  ProgramResult result;
+  std::array<char, 65536> piece;
+  bool sending = true;
+  while (true) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+    if (left <= 0) {
+      fail(ErrorKind::kTooLarge, "[{}] expected '{}' to end within {} s but it takes longer", where,
+           std::filesystem::path(words[0]).filename().string(), limits.seconds);
+    }
+    if (sending && input.empty()) {
+      ::shutdown(child.stream(), SHUT_WR);
+      sending = false;
+    }
+    pollfd ready{child.stream(), static_cast<short>(sending ? POLLIN | POLLOUT : POLLIN), 0};
+    if (::poll(&ready, 1, static_cast<int>(left)) <= 0) continue;
+    if (sending && (ready.revents & POLLOUT)) {
+      const ssize_t put = ::send(child.stream(), input.data(), input.size(), MSG_NOSIGNAL);
+      if (put > 0) input.remove_prefix(static_cast<size_t>(put));
+      // It may have read all that it wants.
+      if (put < 0 && errno != EAGAIN && errno != EINTR) input = {};
+    }
+    if (!(ready.revents & (POLLIN | POLLHUP | POLLERR))) continue;
+    const ssize_t got = ::recv(child.stream(), piece.data(), piece.size(), 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (got <= 0) break;
+    if (result.output.size() + static_cast<size_t>(got) > limits.output_bytes) {
+      fail(ErrorKind::kTooLarge, "[{}] expected at most {} bytes of '{}' but got more", where,
+           limits.output_bytes, std::filesystem::path(words[0]).filename().string());
+    }
+    result.output.append(piece.data(), static_cast<size_t>(got));
+  }
+  child.close_stream();
+  result.code = child.wait();
+  return result;
+}
+
+}  // namespace fovea

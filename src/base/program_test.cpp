@@ -1,0 +1,48 @@
+#include "base/program.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "support/expect_error.h"
+
+namespace fovea {
+namespace {
+
+ProgramResult shell(const std::string& line, std::string_view input = "",
+                    const ProgramLimits& limits = {}) {
+  return run_program({find_program("sh"), "-c", line}, input, limits, "here");
+}
+
+TEST(Program, TakesAndGivesBytes) {
+  const std::string much(3'000'000, 'x');
+  EXPECT_EQ(shell("cat", much).output, much);
+  EXPECT_EQ(shell("head -c 5", much).output, "xxxxx");  // the rest of the input is not wanted
+  EXPECT_EQ(shell("echo seen >&2; exit 7").code, 7);
+  EXPECT_EQ(shell("kill -9 $$").code, 128 + 9);
+  EXPECT_EQ(run_program({"/none"}, "", {}, "here").code, 127);
+  EXPECT_EQ(find_program("no-such-program"), "");
+}
+
+TEST(Program, IsHeldToItsBounds) {
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_ERROR(shell("sleep 60", "", {.seconds = 0.2}), ErrorKind::kTooLarge,
+               "[here] expected 'sh' to end within 0.2 s");
+  EXPECT_ERROR(shell("cat /dev/zero", "", {.output_bytes = 100'000}), ErrorKind::kTooLarge,
+               "at most 100000 bytes of 'sh'");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  EXPECT_EQ(shell("ulimit -v", "", {.memory_bytes = size_t{64} << 20}).output, "65536\n");
+  EXPECT_EQ(shell("ulimit -t", "", {.seconds = 7}).output, "8\n");
+}
+
+TEST(Program, SeesNoOtherFile) {
+  std::vector<int> open_files;
+  for (int i = 0; i < 20; ++i) open_files.push_back(::dup(STDERR_FILENO));
+  // The three of every program, and the folder that ls reads.
+  EXPECT_EQ(shell("ls /proc/self/fd | wc -l").output, "4\n");
+  for (const int fd : open_files) ::close(fd);
+}
+
+}  // namespace
+}  // namespace fovea
