@@ -163,6 +163,10 @@ void place(const Block& block, const uint8_t* data, const Layout& layout, Sample
   for (uint32_t y = 0; y < rows; ++y) {
     const uint8_t* row = data + y * block.row_bytes;
     uint8_t* to = out.bytes.data() + (size_t{block.y + y} * layout.width + block.x) * out.wanted;
+    if (together && layout.bits == 8 && step == out.wanted) {
+      std::memcpy(to, row, columns * step);
+      continue;
+    }
     for (uint32_t x = 0; x < columns; ++x, to += out.wanted) {
       if (!together) {
         to[block.plane] = sample_at(row, x, layout);
@@ -220,7 +224,11 @@ void read_blocks(TIFF* tiff, const Layout& layout, const Source& source, const M
 }
 
 // The picture's colours from its samples.
-void paint(const Layout& layout, const Samples& samples, bool with_alpha, Decoded& out) {
+void paint(const Layout& layout, Samples samples, bool with_alpha, Decoded& out) {
+  if (layout.photometric == PHOTOMETRIC_RGB && !layout.has_alpha) {
+    out.image.rgb = std::move(samples.bytes);
+    return;
+  }
   const auto pixels = static_cast<size_t>(out.image.size.area());
   const auto& from = samples.bytes;
   const bool inks = layout.photometric == PHOTOMETRIC_SEPARATED;
@@ -263,7 +271,7 @@ Decoded decode_tiff(const MediaBytes& media, bool with_alpha) {
   samples.wanted = layout.colours + (layout.has_alpha ? 1 : 0);
   samples.bytes.resize(samples.wanted * static_cast<size_t>(out.image.size.area()));
   read_blocks(tiff, layout, source, media, samples);
-  paint(layout, samples, with_alpha, out);
+  paint(layout, std::move(samples), with_alpha, out);
   out.grey = layout.colours == 1 && layout.photometric != PHOTOMETRIC_PALETTE;
   if (layout.bits == 16) out.changes.push_back("16 bits a channel to their high 8");
   uint16_t orientation = 1;
