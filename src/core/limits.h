@@ -111,6 +111,14 @@ inline constexpr double kVideoDecodeSecondsMax = 3600;     // that reading it ma
 inline constexpr int64_t kVideoPixelsMax = int64_t{128} << 20;  // of all frames after resizing
 inline constexpr int kVideoPicturesStandard = 16;               // for a family that takes no videos
 
+// Sound: which part is taken, and of what file. --start and --end are those of videos.
+inline constexpr size_t kAudioBytesMax = size_t{1} << 30;  // in memory; an open file has no limit
+inline constexpr double kAudioSecondsMax = 14400;          // that are taken of it
+inline constexpr double kAudioDecodeSecondsMax = 3600;     // that reading it may take
+inline constexpr int kAudioRateMin = 1000;                 // samples a second, of a file
+inline constexpr int kAudioRateMax = 768'000;
+inline constexpr int kAudioChannelsMax = 64;
+
 // What a checkpoint may ask of its picture processor.
 inline constexpr int kProcessorSideMax = 4096;  // of a fixed size; also extra tokens a picture
 inline constexpr int kProcessorPatchMax = 256;

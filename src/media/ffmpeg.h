@@ -1,6 +1,6 @@
-// FFmpeg's libraries, loaded when the first video is opened: they bring more than a hundred others
-// along, which no command without a video should wait for, and the binary starts without them. Only
-// files of this room include this header.
+// FFmpeg's libraries, loaded when the first video or sound is opened: they bring more than a
+// hundred others along, which no other command should wait for, and the binary starts without them.
+// Only files of this room include this header.
 #pragma once
 
 extern "C" {
@@ -8,6 +8,7 @@ extern "C" {
 #include <libavformat/avformat.h>
 #include <libavutil/display.h>
 #include <libavutil/imgutils.h>
+#include <libswresample/swresample.h>
 #include <libswscale/swscale.h>
 }
 
@@ -41,17 +42,24 @@ namespace fovea::media {
   X(avcodec_parameters_to_context) \
   X(avcodec_receive_frame)         \
   X(avcodec_send_packet)
-#define FOVEA_AVUTIL(X)  \
-  X(av_dict_free)        \
-  X(av_dict_set)         \
-  X(av_frame_alloc)      \
-  X(av_frame_free)       \
-  X(av_frame_get_buffer) \
-  X(av_frame_move_ref)   \
-  X(av_frame_unref)      \
-  X(av_free)             \
-  X(av_log_set_level)    \
-  X(av_malloc)
+#define FOVEA_AVUTIL(X)        \
+  X(av_dict_free)              \
+  X(av_dict_set)               \
+  X(av_frame_alloc)            \
+  X(av_frame_free)             \
+  X(av_frame_get_buffer)       \
+  X(av_frame_move_ref)         \
+  X(av_frame_unref)            \
+  X(av_free)                   \
+  X(av_log_set_level)          \
+  X(av_malloc)                 \
+  X(av_channel_layout_default) \
+  X(av_channel_layout_uninit)
+#define FOVEA_SWRESAMPLE(X) \
+  X(swr_alloc_set_opts2)    \
+  X(swr_convert)            \
+  X(swr_free)               \
+  X(swr_init)
 #define FOVEA_SWSCALE(X)      \
   X(sws_freeContext)          \
   X(sws_getCachedContext)     \
@@ -66,6 +74,7 @@ struct Ffmpeg {
   FOVEA_AVFORMAT(FOVEA_DECLARE)
   FOVEA_AVCODEC(FOVEA_DECLARE)
   FOVEA_AVUTIL(FOVEA_DECLARE)
+  FOVEA_SWRESAMPLE(FOVEA_DECLARE)
   FOVEA_SWSCALE(FOVEA_DECLARE)
 #undef FOVEA_DECLARE
 };
@@ -81,6 +90,7 @@ struct FreeFfmpeg {
   void operator()(AVCodecContext* c) const { ffmpeg().avcodec_free_context(&c); }
   void operator()(AVFrame* f) const { ffmpeg().av_frame_free(&f); }
   void operator()(AVPacket* p) const { ffmpeg().av_packet_free(&p); }
+  void operator()(SwrContext* s) const { ffmpeg().swr_free(&s); }
   void operator()(SwsContext* s) const { ffmpeg().sws_freeContext(s); }
 };
 template <class T>

@@ -17,20 +17,9 @@ constexpr const char* kContainers =
 constexpr const char* kDecoders =
     "h264,hevc,vp8,vp9,libdav1d,mpeg4,msmpeg4,mpeg1video,mpeg2video,mjpeg,gif,apng,png,theora,"
     "prores,dnxhd,ffv1,flv,h263,rawvideo";
-constexpr int kStreamsMax = 64;
-constexpr int kIoBytes = 1 << 16;
-
-int refuse_to_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
-  return AVERROR(EACCES);
-}
-
-[[noreturn]] void fail_format(const std::string& name) {
-  fail(
-      ErrorKind::kInvalidData,
-      "[video] expected an MP4, MOV, MKV, WebM, AVI, MPEG, FLV, Ogg, GIF, APNG or animated WebP in "
-      "'{}' but got something else",
-      name);
-}
+constexpr FfmpegRules kRules = {
+    "video", kContainers, kDecoders,
+    "an MP4, MOV, MKV, WebM, AVI, MPEG, FLV, Ogg, GIF, APNG or animated WebP"};
 
 // VP8 keeps pictures that are never shown in packets of their own; the bit says so.
 bool is_shown(const AVPacket& packet, AVCodecID codec) {
@@ -40,111 +29,34 @@ bool is_shown(const AVPacket& packet, AVCodecID codec) {
 
 }  // namespace
 
-struct FfmpegInput::Source {
-  const std::string* bytes;
-  const InputFile* file;
-  uint64_t size;
-  std::chrono::steady_clock::time_point deadline;
-  uint64_t at = 0;
-
-  static int read(void* opaque, uint8_t* to, int count) {
-    auto& source = *static_cast<Source*>(opaque);
-    if (std::chrono::steady_clock::now() > source.deadline) return AVERROR_EXIT;
-    const size_t wanted = std::min<uint64_t>(static_cast<uint64_t>(count),
-                                             source.size - std::min(source.at, source.size));
-    size_t got = wanted;
-    try {
-      if (source.file) {
-        got = source.file->read_at(source.at, to, wanted);
-      } else if (wanted > 0) {
-        std::memcpy(to, source.bytes->data() + source.at, wanted);
-      }
-    } catch (const std::exception&) {
-      return AVERROR(EIO);  // through C, no exception goes
-    }
-    source.at += got;
-    return got == 0 ? AVERROR_EOF : static_cast<int>(got);
-  }
-
-  static int64_t seek(void* opaque, int64_t offset, int whence) {
-    auto& source = *static_cast<Source*>(opaque);
-    const auto size = static_cast<int64_t>(source.size);
-    if (whence & AVSEEK_SIZE) return size;
-    whence &= ~AVSEEK_FORCE;
-    if (whence == SEEK_CUR) offset += static_cast<int64_t>(source.at);
-    if (whence == SEEK_END) offset += size;
-    if (offset < 0 || offset > size) return AVERROR(EINVAL);
-    source.at = static_cast<uint64_t>(offset);
-    return offset;
-  }
-};
-
 FfmpegInput::FfmpegInput(const VideoInput& input, const VideoLimits& limits)
     : input_(input),
       limits_(limits),
-      deadline_(std::chrono::steady_clock::now() +
-                std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                    std::chrono::duration<double>(limits.decode_seconds))) {
-  try {
-    open();
-    scan();
-    check_whole();
-    reopen();
-  } catch (...) {
-    close();
-    throw;
-  }
+      file_({input.name, input.bytes, input.file}, kRules, limits.decode_seconds) {
+  open();
+  scan();
+  check_whole();
+  reopen();
 }
 
 void FfmpegInput::reopen() {
-  close();
-  source_.reset();
   stream_ = nullptr;
   open();
 }
 
-FfmpegInput::~FfmpegInput() { close(); }
-
-void FfmpegInput::close() {
-  if (format_) ffmpeg().avformat_close_input(&format_);
-  if (io_) {
-    ffmpeg().av_free(io_->buffer);
-    ffmpeg().avio_context_free(&io_);
-  }
-}
-
 void FfmpegInput::open() {
-  const Ffmpeg& av = ffmpeg();
-  source_ = std::make_unique<Source>(
-      Source{input_.bytes.get(), input_.file.get(),
-             input_.file ? input_.file->size() : uint64_t{input_.bytes->size()}, deadline_});
-  auto* buffer = static_cast<unsigned char*>(av.av_malloc(kIoBytes));
-  io_ = av.avio_alloc_context(buffer, kIoBytes, 0, source_.get(), Source::read, nullptr,
-                              Source::seek);
-  format_ = av.avformat_alloc_context();
-  format_->pb = io_;
-  format_->flags |= AVFMT_FLAG_CUSTOM_IO;
-  format_->io_open = refuse_to_open;
-  AVDictionary* options = nullptr;
-  av.av_dict_set(&options, "format_whitelist", kContainers, 0);
-  av.av_dict_set(&options, "codec_whitelist", kDecoders, 0);
-  av.av_dict_set(&options, "protocol_whitelist", "none", 0);
-  av.av_dict_set(&options, "max_streams", std::to_string(kStreamsMax).c_str(), 0);
-  const int opened = av.avformat_open_input(&format_, nullptr, nullptr, &options);
-  av.av_dict_free(&options);
-  check_time();
-  if (opened < 0) fail_format(input_.name);
+  file_.open();
   // Before FFmpeg looks at frames, which forgets sizes that it cannot take.
-  for (unsigned i = 0; i < format_->nb_streams; ++i) check_size(*format_->streams[i]);
-  const bool described = av.avformat_find_stream_info(format_, nullptr) >= 0;
-  check_time();
-  if (!described) fail_format(input_.name);
+  for (unsigned i = 0; i < file_.context().nb_streams; ++i) {
+    check_size(*file_.context().streams[i]);
+  }
+  file_.describe();
   choose_stream();
 }
 
 void FfmpegInput::choose_stream() {
-  for (unsigned i = 0; i < format_->nb_streams; ++i) {
-    AVStream* stream = format_->streams[i];
+  for (unsigned i = 0; i < file_.context().nb_streams; ++i) {
+    AVStream* stream = file_.context().streams[i];
     // A cover of a piece of music is no video.
     const bool video = stream->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
                        !(stream->disposition & AV_DISPOSITION_ATTACHED_PIC);
@@ -242,7 +154,7 @@ double FfmpegInput::seconds(int64_t ticks) const {
 }
 
 AVRational FfmpegInput::frame_rate() const {
-  return ffmpeg().av_guess_frame_rate(format_, stream_, nullptr);
+  return ffmpeg().av_guess_frame_rate(&file_.context(), stream_, nullptr);
 }
 
 // The matrix takes (x, y) to (ax + cy, bx + dy), y downwards.
@@ -261,27 +173,10 @@ int FfmpegInput::orientation() const {
   return b > 0 ? (c < 0 ? 6 : 5) : (c < 0 ? 7 : 8);
 }
 
-bool FfmpegInput::next(AVPacket& packet) {
-  while (true) {
-    ffmpeg().av_packet_unref(&packet);
-    const int got = ffmpeg().av_read_frame(format_, &packet);
-    check_time();
-    if (got < 0) {
-      broken_ = broken_ || got != AVERROR_EOF;
-      return false;
-    }
-    if (packet.stream_index == stream_->index) return true;
-  }
-}
+bool FfmpegInput::next(AVPacket& packet) { return file_.next(packet, *stream_, broken_); }
 
 bool FfmpegInput::seek(int64_t pts) {
-  return ffmpeg().av_seek_frame(format_, stream_->index, pts, AVSEEK_FLAG_BACKWARD) >= 0;
-}
-
-void FfmpegInput::check_time() const {
-  if (std::chrono::steady_clock::now() <= deadline_) return;
-  fail(ErrorKind::kTooLarge, "[video] expected '{}' to be read within {} s but it takes longer",
-       input_.name, limits_.decode_seconds);
+  return ffmpeg().av_seek_frame(&file_.context(), stream_->index, pts, AVSEEK_FLAG_BACKWARD) >= 0;
 }
 
 }  // namespace fovea::media

@@ -2,11 +2,9 @@
 // memory or an open file alone; FFmpeg may open nothing by itself. For one thread at a time.
 #pragma once
 
-#include <chrono>
-#include <memory>
 #include <vector>
 
-#include "media/ffmpeg.h"
+#include "media/ffmpeg_file.h"
 #include "media/video.h"
 
 namespace fovea::media {
@@ -23,13 +21,10 @@ class FfmpegInput {
  public:
   // Opens it and reads it once; throws as Video::open() does.
   FfmpegInput(const VideoInput& input, const VideoLimits& limits);
-  ~FfmpegInput();
-  FfmpegInput(const FfmpegInput&) = delete;
-  FfmpegInput& operator=(const FfmpegInput&) = delete;
 
   AVStream& stream() const { return *stream_; }
   const std::string& name() const { return input_.name; }
-  const char* container() const { return format_->iformat->name; }
+  const char* container() const { return file_.context().iformat->name; }
   const std::vector<ShownFrame>& frames() const { return frames_; }
   // Whether packets tell when they are shown. Otherwise frames are known by their number alone.
   bool timed() const { return timed_; }
@@ -46,24 +41,19 @@ class FfmpegInput {
   void reopen();
 
   // Throws Error(kTooLarge) when reading has taken longer than it may.
-  void check_time() const;
+  void check_time() const { file_.check_time(); }
 
  private:
-  struct Source;
   void open();
   void choose_stream();
   void check_size(const AVStream& stream) const;
   void scan();
   void number_frames();
   void check_whole() const;
-  void close();
 
   VideoInput input_;
   VideoLimits limits_;
-  std::chrono::steady_clock::time_point deadline_;
-  std::unique_ptr<Source> source_;
-  AVIOContext* io_ = nullptr;
-  AVFormatContext* format_ = nullptr;
+  FfmpegFile file_;
   AVStream* stream_ = nullptr;
   std::vector<ShownFrame> frames_;
   int64_t packets_ = 0;

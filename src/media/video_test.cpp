@@ -353,7 +353,7 @@ TEST_F(Hostile, HugeFramesAreRefusedBeforeTheyAreDecoded) {
 
 TEST(Ffmpeg, IsMissedInOneSentence) {
   EXPECT_ERROR(load_ffmpeg(".nowhere"), ErrorKind::kUnsupported,
-               "[video] expected FFmpeg's library libavformat.so.");
+               "[media] expected FFmpeg's library libavformat.so.");
 }
 
 }  // namespace
