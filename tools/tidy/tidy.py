@@ -34,6 +34,7 @@ HOMES = {
     r"tiffio": {"media/picture/tiff"},
     r"libheif/": {"media/picture/heif"},
     r"gif_lib\.h": {"media/picture/gif"},
+    r"kissfft/": {"processors/audio/mel_spectrogram"},
 }
 FILE_LINES_MAX = 600
 LINE_COLUMNS_MAX = 100
