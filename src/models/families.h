@@ -56,4 +56,7 @@ std::unique_ptr<Model> make_qwen3_vl_moe(const Checkpoint& checkpoint);
 text::DecoderConfig text_only_decoder_config(const Checkpoint& checkpoint);
 std::unique_ptr<Model> make_text_only(const Checkpoint& checkpoint);
 
+text::DecoderConfig whisper_decoder_config(const Checkpoint& checkpoint);
+std::unique_ptr<Model> make_whisper(const Checkpoint& checkpoint);
+
 }  // namespace fovea::models

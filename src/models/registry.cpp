@@ -55,6 +55,9 @@ constexpr std::array kFamilies = {
         "2-D rotary ViT; 2x2 mergers, deepstack; qwen3 with experts and M-RoPE", kVideos},
     Row{"smolvlm", idefics3_decoder_config, make_idefics3, "SigLIP; pixel shuffle, linear; llama",
         kVideos},
+    Row{"whisper", whisper_decoder_config, make_whisper,
+        "convolutions, transformer; decoder with cross-attention to its states",
+        "sound, with fovea transcribe"},
 };
 
 const Row& row_of(const Checkpoint& checkpoint) {

@@ -39,7 +39,8 @@ struct AttentionConfig {
   int head_dim = 0;
   Linear::Bias qkv_bias = Linear::Bias::kNone;
   Linear::Bias o_bias = Linear::Bias::kNone;
-  int sliding_window = 0;  // 0: none
+  std::optional<Linear::Bias> k_bias = {};  // of keys alone, where it is not qkv_bias
+  int sliding_window = 0;                   // 0: none
   bool fused_qkv = false;
   bool qk_norm = false;  // an RMS norm over each head's queries and keys, before they turn
   float norm_eps = 1e-6f;

@@ -21,7 +21,7 @@ int row_count(std::span<const LookingRows> looking) {
 CrossAttention::CrossAttention(const AttentionConfig& c)
     : config_(c),
       q_proj_(c.hidden_size, c.num_attention_heads * c.head_dim, c.qkv_bias),
-      k_proj_(c.hidden_size, c.num_key_value_heads * c.head_dim, c.qkv_bias),
+      k_proj_(c.hidden_size, c.num_key_value_heads * c.head_dim, c.k_bias.value_or(c.qkv_bias)),
       v_proj_(c.hidden_size, c.num_key_value_heads * c.head_dim, c.qkv_bias),
       o_proj_(c.num_attention_heads * c.head_dim, c.hidden_size, c.o_bias) {
   if (!c.qk_norm) return;
@@ -50,9 +50,19 @@ void CrossAttention::keep(const mx::array& states_SD, int layer, int sequence,
 
 mx::array CrossAttention::operator()(const mx::array& x_UD, const RmsNorm& norm, int layer,
                                      KvCache& cache, std::span<const LookingRows> looking) const {
-  const int u = x_UD.shape(0);
-  const auto q = kernels::products(x_UD, norm.row_norm(), {q_proj_.weight()})[0];
-  const auto q_UHD = kernels::reshaped(q, {u, config_.num_attention_heads, config_.head_dim});
+  return look(kernels::products(x_UD, norm.row_norm(), {q_proj_.weight()})[0], layer, cache,
+              looking);
+}
+
+mx::array CrossAttention::operator()(const mx::array& normed_UD, int layer, KvCache& cache,
+                                     std::span<const LookingRows> looking) const {
+  return look(q_proj_(normed_UD), layer, cache, looking);
+}
+
+mx::array CrossAttention::look(const mx::array& q_UD, int layer, KvCache& cache,
+                               std::span<const LookingRows> looking) const {
+  const int u = q_UD.shape(0);
+  const auto q_UHD = kernels::reshaped(q_UD, {u, config_.num_attention_heads, config_.head_dim});
   const auto out_UHD =
       cache.attend_across(layer, q_norm_ ? (*q_norm_)(q_UHD) : q_UHD, looking, spec());
   return o_proj_(kernels::reshaped(out_UHD, {u, o_proj_.in_size()}));

@@ -26,10 +26,16 @@ class CrossAttention : public Module {
   mx::array operator()(const mx::array& x_UD, const RmsNorm& norm, int layer, KvCache& cache,
                        std::span<const LookingRows> looking) const;
 
+  // The same for rows that are normalised already, by a layer norm say.
+  mx::array operator()(const mx::array& normed_UD, int layer, KvCache& cache,
+                       std::span<const LookingRows> looking) const;
+
   void visit(Visitor& visitor) override;
 
  private:
   AttentionSpec spec() const;
+  mx::array look(const mx::array& q_UD, int layer, KvCache& cache,
+                 std::span<const LookingRows> looking) const;
 
   AttentionConfig config_;
   Linear q_proj_;

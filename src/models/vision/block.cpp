@@ -40,10 +40,10 @@ mx::array attend_to(const mx::array& q_PD, const mx::array& k_SD, const mx::arra
   return mx::reshape(out, q_PD.shape());
 }
 
-VitAttention::VitAttention(int dim, int heads)
+VitAttention::VitAttention(int dim, int heads, nn::Linear::Bias k_bias)
     : heads_(heads),
       q_proj_(dim, dim, nn::Linear::Bias::kPresent),
-      k_proj_(dim, dim, nn::Linear::Bias::kPresent),
+      k_proj_(dim, dim, k_bias),
       v_proj_(dim, dim, nn::Linear::Bias::kPresent),
       out_proj_(dim, dim, nn::Linear::Bias::kPresent) {}
 
@@ -61,9 +61,10 @@ void VitAttention::visit(nn::Visitor& visitor) {
   visitor.child("out_proj", out_proj_);
 }
 
-VitBlock::VitBlock(int dim, int hidden, int heads, float eps, kernels::Gelu gelu)
+VitBlock::VitBlock(int dim, int hidden, int heads, float eps, kernels::Gelu gelu,
+                   nn::Linear::Bias k_bias)
     : layer_norm1_(dim, eps),
-      self_attn_(dim, heads),
+      self_attn_(dim, heads, k_bias),
       layer_norm2_(dim, eps),
       mlp_(dim, hidden, dim, gelu) {}
 

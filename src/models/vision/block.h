@@ -1,4 +1,4 @@
-// The pre-norm block that vision towers share, with bidirectional attention. Engine thread only.
+// The pre-norm block that towers share, with bidirectional attention. Engine thread only.
 //
 // Legend: P rows, D width, H heads.
 #pragma once
@@ -14,11 +14,12 @@ namespace fovea::models::vision {
 
 namespace mx = mlx::core;
 
-// Attention with q, k and v apart, as CLIP and SigLIP have it. Rows see those of their own segment:
-// `cu_seqlens` has where each begins, and the end.
+// Attention with q, k and v apart, as CLIP and SigLIP have it, or without a bias of the keys, as
+// Whisper has it. Rows see those of their own segment: `cu_seqlens` has where each begins, and the
+// end.
 class VitAttention : public nn::Module {
  public:
-  VitAttention(int dim, int heads);
+  VitAttention(int dim, int heads, nn::Linear::Bias k_bias = nn::Linear::Bias::kPresent);
   // With the residual added.
   mx::array operator()(const mx::array& x_PD, const std::vector<int>& cu_seqlens,
                        const mx::array& residual_PD) const;
@@ -34,7 +35,8 @@ class VitAttention : public nn::Module {
 
 class VitBlock : public nn::Module {
  public:
-  VitBlock(int dim, int hidden, int heads, float eps, kernels::Gelu gelu);
+  VitBlock(int dim, int hidden, int heads, float eps, kernels::Gelu gelu,
+           nn::Linear::Bias k_bias = nn::Linear::Bias::kPresent);
   mx::array operator()(const mx::array& x_PD, const std::vector<int>& cu_seqlens) const;
   void visit(nn::Visitor& visitor) override;
 
