@@ -15,7 +15,9 @@ void add_generate_command(CLI::App& program);
 void add_models_command(CLI::App& program);
 void add_prompt_command(CLI::App& program);
 void add_pull_command(CLI::App& program);
+void add_speak_command(CLI::App& program);
 void add_synth_command(CLI::App& program);
+void add_transcribe_command(CLI::App& program);
 
 // Prints a line for each model in the Hugging Face cache.
 void list_cached_models();

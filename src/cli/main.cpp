@@ -64,7 +64,9 @@ int run(int argc, char** argv) {
   fovea::cli::add_prompt_command(program);
   fovea::cli::add_pull_command(program);
   fovea::cli::add_cache_commands(program);
+  fovea::cli::add_speak_command(program);
   fovea::cli::add_synth_command(program);
+  fovea::cli::add_transcribe_command(program);
   try {
     program.parse(argc, argv);
     return 0;

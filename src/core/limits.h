@@ -118,6 +118,7 @@ inline constexpr double kAudioDecodeSecondsMax = 3600;     // that reading it ma
 inline constexpr int kAudioRateMin = 1000;                 // samples a second, of a file
 inline constexpr int kAudioRateMax = 768'000;
 inline constexpr int kAudioChannelsMax = 64;
+inline constexpr Limit<int> kSpeechRate = {"rate", "--rate", 80, 450, 175};  // words a minute
 
 // What a checkpoint may ask of its picture processor.
 inline constexpr int kProcessorSideMax = 4096;  // of a fixed size; also extra tokens a picture
