@@ -170,8 +170,12 @@ enum class Prefill {
 // that were added.
 size_t prepare_prefill(Model& model, Prefill prefill);
 
-// Throws as build_model() does for an unknown model_type, reading nothing else.
+// Throws as build_model() does for an unknown model_type, and Error(kInvalidArgument) for one that
+// answers no prompts, reading nothing else.
 void require_supported(const Checkpoint& checkpoint);
+
+// Whether the family turns speech into text (generate/speech/transcriber.h).
+bool is_recogniser(const Checkpoint& checkpoint);
 
 // What a model will say of itself in ModelInfo, from config.json alone.
 struct TextLimits {

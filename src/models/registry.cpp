@@ -18,6 +18,7 @@ struct Row {
   std::unique_ptr<Model> (*make)(const Checkpoint&);
   const char* parts = "";
   const char* media = "pictures";
+  bool recogniser = false;
 };
 
 // The others are given a video's frames as pictures.
@@ -57,7 +58,7 @@ constexpr std::array kFamilies = {
         kVideos},
     Row{"whisper", whisper_decoder_config, make_whisper,
         "convolutions, transformer; decoder with cross-attention to its states",
-        "sound, with fovea transcribe"},
+        "sound, with fovea transcribe", true},
 };
 
 const Row& row_of(const Checkpoint& checkpoint) {
@@ -119,7 +120,15 @@ size_t prepare_prefill(Model& model, Prefill prefill) {
   return keeper.bytes;
 }
 
-void require_supported(const Checkpoint& checkpoint) { row_of(checkpoint); }
+void require_supported(const Checkpoint& checkpoint) {
+  if (!row_of(checkpoint).recogniser) return;
+  fail(ErrorKind::kInvalidArgument,
+       "[config.json] expected a model that answers prompts but '{}' turns speech into text, with "
+       "fovea transcribe",
+       checkpoint.model_type());
+}
+
+bool is_recogniser(const Checkpoint& checkpoint) { return row_of(checkpoint).recogniser; }
 
 TextLimits read_text_limits(const Checkpoint& checkpoint) {
   const auto config = row_of(checkpoint).decoder_config(checkpoint);

@@ -69,6 +69,8 @@ TEST(SynthShapes, HaveTheParametersOfTheRealModels) {
   EXPECT_EQ(values(plan("pixtral-12b", {})), 12'682'739'712);
   EXPECT_EQ(values(plan("mllama-11b", {})), 10'670'220'835);
   EXPECT_EQ(values(plan("internvl_chat-2.5-1b", {})), 938'193'024);
+  EXPECT_EQ(values(plan("whisper-tiny", {})), 37'760'640);
+  EXPECT_EQ(values(plan("whisper-small", {})), 241'734'912);
   EXPECT_EQ(values(plan("mistral3-small-3.1-24b", {})), 24'011'361'280);
 }
 

@@ -17,6 +17,7 @@
 #include "cli/synth/shapes_phi3_v.h"
 #include "cli/synth/shapes_pixtral.h"
 #include "cli/synth/shapes_qwen_vl.h"
+#include "cli/synth/shapes_whisper.h"
 
 namespace fovea::cli {
 namespace {
@@ -346,6 +347,16 @@ constexpr std::array kRows = {
         "num_attention_heads": 2, "image_size": 56, "patch_size": 14}},
       "generation_config.json": {"eos_token_id": [330, 324, 323], "pad_token_id": 323},
       "preprocessor_config.json": {"num_img_tokens": 4}, "vocabulary": {"text": 320}})json"},
+    Row{"whisper-tiny", kWhisper, R"json({"config.json": {
+      "d_model": 384, "encoder_layers": 4, "encoder_attention_heads": 6, "encoder_ffn_dim": 1536,
+      "decoder_layers": 4, "decoder_attention_heads": 6, "decoder_ffn_dim": 1536}})json"},
+    Row{"whisper-base", kWhisper, R"json({"config.json": {
+      "d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "encoder_ffn_dim": 2048,
+      "decoder_layers": 6, "decoder_attention_heads": 8, "decoder_ffn_dim": 2048}})json"},
+    Row{"whisper-small", kWhisper, R"json({"config.json": {
+      "d_model": 768, "encoder_layers": 12, "encoder_attention_heads": 12,
+      "encoder_ffn_dim": 3072, "decoder_layers": 12, "decoder_attention_heads": 12,
+      "decoder_ffn_dim": 3072}})json"},
 };
 
 }  // namespace
@@ -363,11 +374,12 @@ Json merged(const Json& base, const Json& changes) {
 }
 
 SynthShape with_decoder_layers(const SynthShape& shape, int layers) {
-  constexpr const char* kKey = "num_hidden_layers";
   const Json config = shape.files["config.json"];
   const auto fewer = [&](const Json& text) {
     JsonObject change;
-    if (text[kKey].is_number()) change.set(kKey, std::min(layers, text[kKey].as_int32()));
+    for (const char* key : {"num_hidden_layers", "decoder_layers"}) {
+      if (text[key].is_number()) change.set(key, std::min(layers, text[key].as_int32()));
+    }
     return change;
   };
   JsonObject change = fewer(config);

@@ -26,10 +26,11 @@ Checkpoint opened(const std::string& model) {
   kernels::isa::table();
   kernels::numerics();
   Checkpoint checkpoint = open_checkpoint(model);
-  if (checkpoint.model_type() != "whisper") {
+  if (!models::is_recogniser(checkpoint)) {
     fail(ErrorKind::kInvalidArgument,
-         "[transcribe] expected a model of type 'whisper' but '{}' is of type '{}'", model,
-         checkpoint.model_type());
+         "[transcribe] expected a model that turns speech into text, as whisper does, but '{}' is "
+         "of type '{}'",
+         model, checkpoint.model_type());
   }
   return checkpoint;
 }
@@ -200,8 +201,9 @@ double Transcriber::Impl::add_window(Work& work, const WindowAnswer& answer, dou
     if (blank || (work.options.timestamps != Timestamps::kNone && stretch.start == stretch.end)) {
       continue;
     }
-    segment.start = offset + stretch.start;
-    segment.end = offset + stretch.end;
+    // A model may dream of times behind the sound's end.
+    segment.start = offset + std::min(stretch.start, seconds);
+    segment.end = offset + std::min(stretch.end, seconds);
     segment.tokens = stretch.tokens;
     segment.temperature = answer.temperature;
     segment.mean_logprob = answer.mean_logprob;
