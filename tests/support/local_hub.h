@@ -22,11 +22,14 @@ class LocalHub : public LocalServer {
  public:
   static constexpr const char* kCommit = "0123456789abcdef0123456789abcdef01234567";
 
+  // Locked once: the threads of LocalServer, which are there already, find this part whole.
+  LocalHub() { const std::lock_guard lock(mutex_); }
   ~LocalHub() override { end(); }
 
-  // Before the first request. Weights are large files, which the hub names by SHA-256.
+  // Weights are large files, which the hub names by SHA-256.
   void add(const std::string& path, std::string bytes) {
     std::string hash = digest(path, bytes);
+    const std::lock_guard lock(mutex_);
     files_[path] = {std::move(bytes), std::move(hash)};
   }
 
@@ -58,6 +61,7 @@ class LocalHub : public LocalServer {
     if (request.target.starts_with(tree)) return list(request.target.substr(tree.size()));
     const std::string files = std::string("/org/name/resolve/") + kCommit + "/";
     if (!request.target.starts_with(files)) return {404, ""};
+    const std::lock_guard lock(mutex_);
     const auto file = files_.find(request.target.substr(files.size()));
     return file == files_.end() ? Reply{404, ""} : bytes_of(file->second, request);
   }
@@ -71,6 +75,7 @@ class LocalHub : public LocalServer {
     folder.set("type", "directory").set("path", "folder").set("size", 0);
     if (begin == 0) entries.push(folder);
     size_t index = 0;
+    const std::lock_guard lock(mutex_);
     for (const auto& [path, file] : files_) {
       if (index >= begin && index < begin + 2) entries.push(entry(path, file));
       ++index;
@@ -114,7 +119,7 @@ class LocalHub : public LocalServer {
     return reply;
   }
 
-  std::map<std::string, File> files_;
+  std::map<std::string, File> files_;  // by mutex_
 };
 
 }  // namespace fovea::testing

@@ -63,8 +63,14 @@ class LocalServer {
   int port() const { return port_; }
   std::string address() const { return fmt::format("http://127.0.0.1:{}", port_); }
 
-  void before(Before before) { before_ = std::move(before); }
-  void after(After after) { after_ = std::move(after); }
+  void before(Before before) {
+    const std::lock_guard lock(mutex_);
+    before_ = std::move(before);
+  }
+  void after(After after) {
+    const std::lock_guard lock(mutex_);
+    after_ = std::move(after);
+  }
 
   std::vector<Request> requests() const {
     const std::lock_guard lock(mutex_);
@@ -87,6 +93,10 @@ class LocalServer {
     ::close(listener_);
     for (auto& thread : threads_) thread.join();
   }
+
+  // Of what the test and the threads of connections share, in derived parts too: a request that
+  // comes from another process orders nothing between them.
+  mutable std::mutex mutex_;
 
  private:
   void accept_all() {
@@ -125,13 +135,17 @@ class LocalServer {
   void serve(int fd) {
     const auto request = read_request(fd);
     if (!request) return;
+    Before before;
+    After after;
     {
       const std::lock_guard lock(mutex_);
       requests_.push_back(*request);
+      before = before_;
+      after = after_;
     }
-    auto reply = before_ ? before_(*request) : std::nullopt;
+    auto reply = before ? before(*request) : std::nullopt;
     if (!reply) reply = answer(*request);
-    if (after_) after_(*request, *reply);
+    if (after) after(*request, *reply);
     send_reply(fd, *request, *reply);
   }
 
@@ -168,12 +182,12 @@ class LocalServer {
 
   int listener_ = -1;
   int port_ = 0;
-  Before before_;
-  After after_;
   std::atomic<bool> ending_{false};
   std::thread acceptor_;
   std::vector<std::thread> threads_;  // of the acceptor, until it has ended
-  mutable std::mutex mutex_;
+  // By mutex_:
+  Before before_;
+  After after_;
   std::vector<Request> requests_;
   std::map<std::string, size_t> sent_;
 };
