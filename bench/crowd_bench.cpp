@@ -10,7 +10,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -75,8 +77,8 @@ void ask(generate::Engine& engine, const generate::OpenedModel& opened, const Ch
   params.temperature = 0;
   const auto begin = Clock::now();
   auto last = begin;
-  std::promise<void> end;
-  engine.submit(opened.prompt(request, params), params, [&](const Event& event) {
+  const auto end = std::make_shared<std::promise<void>>();  // the engine may be in it still
+  engine.submit(opened.prompt(request, params), params, [&, end](const Event& event) {
     if (std::holds_alternative<TextDelta>(event)) {
       const std::lock_guard lock(times.mutex);
       const double gap = seconds_since(last);
@@ -86,10 +88,11 @@ void ask(generate::Engine& engine, const generate::OpenedModel& opened, const Ch
     }
     if (const auto* failed = std::get_if<Failed>(&event)) {
       std::fprintf(stderr, "%s\n", failed->message.c_str());
+      std::exit(1);
     }
-    if (event.index() >= 2) end.set_value();
+    if (std::holds_alternative<Finished>(event)) end->set_value();
   });
-  end.get_future().wait();
+  end->get_future().wait();
 }
 
 double at_quantile(std::vector<double> values, double quantile) {

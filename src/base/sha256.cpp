@@ -21,14 +21,16 @@ Sha256::Sha256() : state_(std::make_unique<State>()) {
 Sha256::~Sha256() = default;
 
 void Sha256::add(std::span<const std::byte> bytes) {
-  ::EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size());
+  if (::EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()) != 1) {
+    throw std::bad_alloc();
+  }
 }
 
 Sha256Bytes Sha256::finish() {
   Sha256Bytes bytes;
   unsigned int size = 0;
-  ::EVP_DigestFinal_ex(state_->context.get(), reinterpret_cast<unsigned char*>(bytes.data()),
-                       &size);
+  auto* to = reinterpret_cast<unsigned char*>(bytes.data());
+  if (::EVP_DigestFinal_ex(state_->context.get(), to, &size) != 1) throw std::bad_alloc();
   return bytes;
 }
 

@@ -406,6 +406,43 @@ TEST(BlockCache, RefusesRowsThatItHasNoRoomFor) {
   EXPECT_EQ(asked, 1);
 }
 
+// Where there is no room to change to 8 bits, or to move the first rows, nothing has happened.
+TEST(BlockCache, WhatDoesNotFitIsNotBegun) {
+  const auto x = random(200, 22);
+  for (auto chosen : {options(0, 8, 32, 150), options(150)}) {
+    chosen.layers = {{2, 8, mx::float32}, {2, 8, mx::float32, 1000}};
+    chosen.bytes_max = 4 * kBlockBytes;
+    const auto step = [&](BlockCache& cache, int sequence, int begin, int end) {
+      const nn::Segment segment{sequence, 0, end - begin};
+      const auto some = rows(x, begin, end);
+      cache.attend(0, some, some, some, {&segment, 1}, {0.3f});
+      auto out = cache.attend(1, some, some, some, {&segment, 1}, windowed(1000));
+      mx::eval({out, cache.step_output()});
+      cache.keep_step();
+      return out;
+    };
+    BlockCache cache(chosen);
+    const int sequence = cache.add_sequence();
+    step(cache, sequence, 0, 160);
+    auto held = cache.prefix(sequence);  // so that changing it takes other blocks
+    EXPECT_THROW(step(cache, sequence, 160, 170), NoRoom);
+    cache.abandon_step();
+    EXPECT_EQ(cache.length(sequence), 160);
+    EXPECT_EQ(cache.prefix(sequence).bytes, false);
+    held = {};
+    chosen.bytes_max = 0;
+    BlockCache other(chosen);
+    const int same_rows = other.add_sequence();
+    step(other, same_rows, 0, 160);
+    if (chosen.kv_bits > 0) {
+      cache.set_make_room([] { return false; });
+      EXPECT_THROW(step(cache, sequence, 160, 170), NoRoom);  // two kinds are there at once
+      continue;
+    }
+    EXPECT_TRUE(same(step(cache, sequence, 160, 170), step(other, same_rows, 160, 170)));
+  }
+}
+
 TEST(BlockCache, AStepThatIsGivenUpLeavesNothing) {
   const auto x = random(150, 20);
   BlockCache cache({{{2, 8, mx::float32}, {2, 8, mx::float32}}});

@@ -72,8 +72,8 @@ class Engine::Impl {
         cache_({model_->kv_layers(), options_.max_kv_size, options_.kv_bits, options_.kv_group_size,
                 options_.quantized_kv_start, kv_cache_bytes(options_)}),
         reuse_(*model_, cache_,
-               {options_.prefix_cache && !options_.stage_sink, options_.recompute_generated,
-                options_.vision_cache_bytes}) {
+               {options_.prefix_cache && !options_.stage_sink, !has_fixed_steps(options_),
+                options_.recompute_generated, options_.vision_cache_bytes}) {
     for (const int32_t id : model_->info().eos_token_ids) stop_ids_.insert(id);
     for (const int32_t id : tokenizer_->eos_token_ids()) stop_ids_.insert(id);
     if (options_.turn_end_id) stop_ids_.insert(*options_.turn_end_id);
@@ -97,15 +97,13 @@ class Engine::Impl {
     const int room = info.context_length - static_cast<int>(prompt.tokens.size());
     Sampler sampler(resolve_sampling(params, options_.generation_config), prompt.tokens);
     TextStream stream(tokenizer_, params.stop);
+    require_room();
     std::vector<Sha256Bytes> contents;
     for (const auto& span : prompt.media) {
       if (reuse_.on()) contents.push_back(content_hash(span));
     }
     const std::lock_guard lock(mutex_);
-    if (static_cast<int>(live_.size()) >= options_.requests_max) {
-      fail(ErrorKind::kBusy, "[engine] expected fewer than {} requests at once but all are taken",
-           options_.requests_max);
-    }
+    require_room_locked();
     auto request =
         std::make_shared<Request>(++last_id_, std::move(prompt), std::min(params.max_tokens, room),
                                   std::move(sampler), std::move(stream), std::move(sink));
@@ -130,6 +128,17 @@ class Engine::Impl {
   }
 
  private:
+  void require_room() {
+    const std::lock_guard lock(mutex_);
+    require_room_locked();
+  }
+
+  void require_room_locked() const {
+    if (static_cast<int>(live_.size()) < options_.requests_max) return;
+    fail(ErrorKind::kBusy, "[engine] expected fewer than {} requests at once but all are taken",
+         options_.requests_max);
+  }
+
   void run() {
     while (take_inbox()) {
       drop_cancelled();
@@ -195,10 +204,13 @@ class Engine::Impl {
     } catch (const NoRoom&) {
       cache_.abandon_step();
       return give_way(*rows.back().request);
-    } catch (const std::exception&) {
+    } catch (...) {
       cache_.abandon_step();
       if (rows.size() > 1) {
-        for (const auto& row : rows) step({row});
+        // Those that have not given way to one before them.
+        for (const auto& row : rows) {
+          if (row.request->started()) step({row});
+        }
         return;
       }
       guard(*rows[0].request, [] { throw; });
@@ -228,6 +240,8 @@ class Engine::Impl {
       end(request, Failed{error.kind(), error.what()});
     } catch (const std::exception& error) {
       end(request, Failed{ErrorKind::kIo, fmt::format("[engine] {}", error.what())});
+    } catch (...) {
+      end(request, Failed{ErrorKind::kIo, "[engine] expected an exception that says what it is"});
     }
   }
 
@@ -253,18 +267,31 @@ class Engine::Impl {
     request.inputs_embeds_LD.reset();
   }
 
+  // With rows that older requests left, whose number this returns; without them where there is no
+  // room for the copy that they take.
+  int begin_sequence(Request& request) {
+    try {
+      const auto found = reuse_.find_rows(request);
+      request.sequence = cache_.add_sequence(found);
+      return found.rows;
+    } catch (const NoRoom&) {
+      request.sequence = cache_.add_sequence();
+      return 0;
+    }
+  }
+
   void start(Request& request) {
     const auto& sink = options_.stage_sink;
     const bool first_time = request.prefilled == 0;
     if (first_time) request.sink(PrefillProgress{0, request.prompt_length()});
-    const auto found = reuse_.find_rows(request);
-    request.sequence = cache_.add_sequence(found);
-    request.rows_kept = found.rows;
-    request.embeds_begin = std::min(found.rows, request.prompt_length());
+    request.rows_kept = begin_sequence(request);
+    request.embeds_begin = std::min(request.rows_kept, request.prompt_length());
     request.prefilled = std::max(request.prefilled, request.embeds_begin);
-    if (first_time) request.cached_tokens = request.embeds_begin;
-    status_.cached_tokens += request.embeds_begin;
-    if (request.embeds_begin < request.prompt_length()) {
+    if (first_time) {
+      request.cached_tokens = request.embeds_begin;
+      status_.cached_tokens += request.embeds_begin;
+    }
+    if (request.embeds_begin < request.prompt_length() || request.has_states) {
       request.inputs_embeds_LD = models::embed_prompt(
           *model_, request.prompt, request.embeds_begin,
           [&](size_t medium) { return reuse_.features(request, medium); }, request.sequence, cache_,
@@ -302,7 +329,13 @@ class Engine::Impl {
     request.rows_kept += row.count;
     if (row.prefill) {
       request.prefilled = std::max(request.prefilled, request.rows_kept);
-      request.sink(PrefillProgress{request.prefilled, request.prompt_length()});
+      if (request.rows_kept >= request.prompt_length()) {
+        request.inputs_embeds_LD.reset();
+        kernels::trim_allocator_cache();
+      }
+      if (request.generated.empty()) {
+        request.sink(PrefillProgress{request.prefilled, request.prompt_length()});
+      }
     }
     if (before / kernels::kBlockRows != request.rows_kept / kernels::kBlockRows) {
       reuse_.leave_rows(request, false);
@@ -313,11 +346,7 @@ class Engine::Impl {
     const float* of_token = logits_->data<float>() + static_cast<size_t>(of_row) * vocabulary;
     row_logits_.assign(of_token, of_token + vocabulary);
     const int32_t id = request.sampler.sample(row_logits_);
-    if (request.generated.empty()) {
-      request.first_token = Clock::now();
-      request.inputs_embeds_LD.reset();
-      kernels::trim_allocator_cache();
-    }
+    if (request.generated.empty()) request.first_token = Clock::now();
     request.generated.push_back(id);
     const bool stop = stop_ids_.contains(id);
     request.sink(TextDelta{stop ? "" : request.stream.add(id), {id}});

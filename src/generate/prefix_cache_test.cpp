@@ -119,6 +119,18 @@ TEST(PrefixCache, TakesAWindowsBlocksOnlyWhereTheyAreAllThere) {
   EXPECT_EQ(names(mended, 1), "--ba");
 }
 
+// A sequence that goes on holds its blocks, but not those that its windows have left.
+TEST(PrefixCache, GivesWhatWindowsHaveLeftThoughTheRestIsHeld) {
+  PrefixCache cache({Forgetting{}, Forgetting{100}});
+  auto sequence = blocks(384, 'a', 2);
+  cache.insert("", keys(384), sequence, false);
+  EXPECT_FALSE(cache.make_room());
+  sequence.kinds[1][0] = nullptr;
+  EXPECT_TRUE(cache.make_room());
+  EXPECT_FALSE(cache.make_room());
+  EXPECT_EQ(names(cache.find("", false, keys(384), 384), 1), "--a");
+}
+
 TEST(PrefixCache, TheOldestGoFirstAndWhatIsHeldStays) {
   PrefixCache cache({Forgetting{}});
   cache.insert("", keys(256), blocks(256, 'a'), true);

@@ -38,6 +38,8 @@ struct Request {
   std::vector<RowKey> keys;           // of prompt and answer
   std::string scope;                  // models::Model::prefix_scope, and what rows see beside
 
+  bool has_states = false;  // that rows look at: given to each sequence anew
+
   // Filled when the request starts, which may be more than once.
   std::optional<mlx::core::array> inputs_embeds_LD;  // from row `embeds_begin` on
   int embeds_begin = 0;

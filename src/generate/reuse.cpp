@@ -1,5 +1,7 @@
 #include "generate/reuse.h"
 
+#include <algorithm>
+
 #include "kernels/memory.h"
 #include "mlx/transforms.h"
 
@@ -15,33 +17,37 @@ Reuse::Reuse(const models::Model& model, BlockCache& cache, const Options& optio
 }
 
 void Reuse::survey(Request& request) const {
-  if (!options_.on) return;
-  request.keys = row_keys(request.prompt, request.contents);
+  const auto& media = request.prompt.media;
+  const auto states = [&](const MediaSpan& span) { return model_.media_states(span) > 0; };
+  request.has_states = std::any_of(media.begin(), media.end(), states);
+  if (!options_.on || !options_.rows) return;
+  request.keys = row_keys(request.prompt, request.contents, request.spans);
   request.scope = model_.prefix_scope(request.prompt);
   for (size_t i = 0; i < request.contents.size(); ++i) {
     // Rows may look at all states of the prompt's media.
-    if (model_.media_states(request.prompt.media[i]) == 0) continue;
+    if (!states(media[i])) continue;
     request.scope += '|';
     for (const std::byte byte : request.contents[i]) request.scope += static_cast<char>(byte);
   }
 }
 
 PrefixBlocks Reuse::find_rows(const Request& request) {
-  if (!options_.on) return {};
+  if (!options_.on || !options_.rows) return {};
   const bool bytes = cache_.in_bytes(0);
   const auto rows =
       request.generated.empty() ? request.prompt_length() : static_cast<int>(request.keys.size());
   auto found = prefixes_.find(request.scope, bytes, request.keys, rows - 1);
-  for (const auto& span : request.spans) {
-    if (span.begin < found.rows && found.rows < span.begin + span.count) {
-      return prefixes_.find(request.scope, bytes, request.keys, span.begin);
+  // From the last span on: what there is before one may end within another.
+  for (auto span = request.spans.rbegin(); span != request.spans.rend(); ++span) {
+    if (span->begin < found.rows && found.rows < span->begin + span->count) {
+      found = prefixes_.find(request.scope, bytes, request.keys, span->begin);
     }
   }
   return found;
 }
 
 void Reuse::leave_rows(Request& request, bool all) {
-  if (!options_.on || !request.started()) return;
+  if (!options_.on || !options_.rows || !request.started()) return;
   if (!options_.recompute_generated) {
     const size_t known = request.keys.size() - request.prompt.tokens.size();
     for (size_t i = known; i < request.generated.size(); ++i) {

@@ -14,6 +14,7 @@ class Reuse {
  public:
   struct Options {
     bool on = true;                    // or nothing is kept and nothing found
+    bool rows = true;                  // or features alone
     bool recompute_generated = false;  // rows of answers are not kept
     int64_t feature_bytes = 0;
   };
@@ -28,7 +29,7 @@ class Reuse {
   // What a new request is known by.
   void survey(Request& request) const;
 
-  // Rows that the request may begin with: all but the last at most, and no part of a span.
+  // Rows that the request may begin with: all but the last at most, and no span in part.
   PrefixBlocks find_rows(const Request& request);
 
   // Keeps the rows of a request that has started: whole blocks, or all when its sequence ends.

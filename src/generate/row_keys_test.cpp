@@ -45,6 +45,23 @@ TEST(RowKeys, NameMediaByTheirContents) {
   EXPECT_EQ(others[3], keys[4]);
 }
 
+// A row that sees later ones is not the same where those are others.
+TEST(RowKeys, RowsOfASpanAreKnownByAllOfIt) {
+  Prompt one;
+  one.tokens = {1, 2, 3, 4, 5};
+  Prompt other = one;
+  other.tokens[3] = 9;
+  const std::vector<TokenRun> span = {{1, 3}};
+  const auto a = row_keys(one, {}, span);
+  const auto b = row_keys(other, {}, span);
+  EXPECT_EQ(a[0], b[0]);
+  EXPECT_NE(a[1], b[1]);
+  EXPECT_NE(a[2], b[2]);
+  EXPECT_EQ(a[4], b[4]);
+  EXPECT_EQ(a, row_keys(one, {}, span));
+  EXPECT_EQ(row_keys(one, {})[1], row_keys(other, {})[1]);
+}
+
 TEST(RowKeys, ContentsAreAllThatATowerSees) {
   const auto hash = content_hash(picture());
   EXPECT_EQ(content_hash(picture()), hash);

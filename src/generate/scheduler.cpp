@@ -65,8 +65,9 @@ std::vector<StepRow> Scheduler::next_step() const {
       prompts.push_back({request, request->rows_kept, rest, true, false});
     } else {
       // One, but for a request that began anew.
-      const int generated = static_cast<int>(request->generated.size());
-      answers.push_back({request, -rest, generated + rest, false, true});
+      const int left = static_cast<int>(request->generated.size()) + rest;
+      const int count = std::min(left, options_.fixed_steps ? 1 : options_.prefill_step_size);
+      answers.push_back({request, -rest, count, false, count == left});
     }
   }
   int left = rows_of_prompts(!answers.empty());

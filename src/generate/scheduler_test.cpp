@@ -128,6 +128,22 @@ TEST_F(SchedulerTest, TheYoungestGivesWayUntilAnotherHasEnded) {
   EXPECT_EQ(rows[0].begin, 0);
 }
 
+// What was said before is computed as it was: in steps that are no larger, or one by one.
+TEST_F(SchedulerTest, AnAnswerThatBeganAnewIsReadInSteps) {
+  for (const bool fixed : {false, true}) {
+    Scheduler scheduler({4, 3, fixed});
+    const auto request = add(scheduler, 4);
+    request->generated.assign(6, 1);
+    take(scheduler.next_step());
+    EXPECT_EQ(request->rows_kept, 4);
+    const auto rows = scheduler.next_step();
+    EXPECT_EQ(counts(rows), fixed ? Counts({-1}) : Counts({-4}));
+    EXPECT_FALSE(rows[0].wants_logits);
+    request->rows_kept = 9;
+    EXPECT_TRUE(scheduler.next_step()[0].wants_logits);
+  }
+}
+
 TEST_F(SchedulerTest, WhatHasNotStartedWaitsItself) {
   Scheduler scheduler({100, 3});
   const auto a = add(scheduler, 10);

@@ -113,7 +113,8 @@ mx::array embed_prompt(const Model& model, const Prompt& prompt, int begin,
   }
   text_until(static_cast<int>(tokens.size()));
   model.keep_states(prompt, taken_features, sequence, cache);
-  auto embeds = mx::concatenate(parts, 0);
+  auto embeds =
+      parts.empty() ? mx::zeros({0, model.info().hidden_size}) : mx::concatenate(parts, 0);
   const auto first = [&](const mx::array& rows) {
     return mx::slice(rows, {0, 0}, {rows.shape(0), model.info().hidden_size});
   };

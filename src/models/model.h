@@ -129,9 +129,10 @@ mx::array media_features(const Model& model, const MediaSpan& span);
 
 // Embeddings [L - begin, W] of the prompt from row `begin` on: tokens, with each medium's features
 // in its span or, where layers look at its states, those in `cache` for `sequence`, which has
-// `begin` rows. `features` is asked for the media that this takes, in order. An error when a token
-// is outside the vocabulary. `sink` is given pixel_values, image_grid_thw (where the family has
-// grids), image_features and inputs_embeds, the last two D wide.
+// `begin` rows. `features` is asked for the media that this takes, in order: all whose states rows
+// look at. An error when a token is outside the vocabulary. `sink` is given pixel_values,
+// image_grid_thw (where the family has grids), image_features and inputs_embeds, the last two D
+// wide.
 mx::array embed_prompt(const Model& model, const Prompt& prompt, int begin,
                        const MediaFeatures& features, int sequence, nn::KvCache& cache,
                        const StageSink& sink);

@@ -87,9 +87,11 @@ class Company : public ::testing::TestWithParam<std::string> {
       Prompt prompt = processor_->process(read_request(c.folder));
       questions_.push_back({prompt, greedy()});
       questions_.push_back({prompt, sampled(questions_.size())});
-      // Text behind, so that blocks fill up and prompts share more than a beginning.
-      const auto words = std::min(30, model_->info().context_length -
-                                          static_cast<int>(prompt.tokens.size()) - kAnswerTokens);
+      // Text behind, up to a few rows before the end of a block: the answer needs another.
+      const auto length = static_cast<int>(prompt.tokens.size());
+      const int block = kernels::kBlockRows;
+      const int words = std::min((length / block + 1) * block - length - kAnswerTokens / 2,
+                                 model_->info().context_length - length - kAnswerTokens);
       for (int i = 0; i < words; ++i) prompt.tokens.push_back(20 + i % 9);
       questions_.push_back({std::move(prompt), greedy()});
     }
@@ -205,12 +207,34 @@ TEST_P(Company, AnswersDoNotDependOnTheRoomForThem) {
   const int blocks = (static_cast<int>(longest) + kAnswerTokens + block - 1) / block;
   for (const bool prefix_cache : {false, true}) {
     generate::EngineOptions options;
-    options.recompute_generated = true;
     options.prefix_cache = prefix_cache;
     options.kv_cache_bytes = generate::BlockCache::estimated_bytes(
         model_->kv_layers(), (blocks + 1) * block, static_cast<int>(longest), 0);
     const auto small = engine(options);
     expect_equal_in_a_crowd(*small, 2, fmt::format("cache {}", prefix_cache));
+    EXPECT_GT(small->status().begun_anew, 0);
+  }
+}
+
+// Where a step's size shows in the bits, it does not depend on company either.
+TEST_P(Company, FixedStepsGiveTheSameAnswers) {
+  generate::EngineOptions bounded;
+  bounded.max_kv_size = 60;
+  generate::EngineOptions bytes;
+  bytes.kv_bits = 8;
+  bytes.kv_group_size = 32;
+  bytes.quantized_kv_start = 50;
+  for (auto options : {bounded, bytes}) {
+    options.prefill_step_size = 16;
+    for (size_t i = 0; i < questions_.size(); ++i) alone_[i] = answer(options, questions_[i]);
+    const auto crowd = engine(options);
+    expect_equal_in_a_crowd(*crowd, 2, fmt::format("kv_bits {}", options.kv_bits));
+    // Rows in 8 bits of heads as small as these take more than twice as much, and both are there
+    // while they change.
+    options.kv_cache_bytes =
+        generate::BlockCache::estimated_bytes(model_->kv_layers(), 12 * kernels::kBlockRows, 16, 0);
+    const auto small = engine(options);
+    expect_equal_in_a_crowd(*small, 1, fmt::format("kv_bits {}, small", options.kv_bits));
   }
 }
 

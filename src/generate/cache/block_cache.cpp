@@ -116,12 +116,6 @@ bool BlockCache::in_bytes(int rows) const {
   return options_.kv_bits == 8 && rows >= options_.quantized_kv_start;
 }
 
-int64_t BlockCache::block_bytes(bool bytes) const {
-  int64_t all = 0;
-  for (const int64_t one : bytes ? byte_bytes_ : plain_bytes_) all += one;
-  return all;
-}
-
 BlockRef BlockCache::take(size_t kind, bool bytes) {
   const int64_t size = (bytes ? byte_bytes_ : plain_bytes_)[kind];
   auto block = memory_.take(size);
@@ -163,28 +157,36 @@ void BlockCache::move_first_rows(Sequence& sequence) {
   const int from = sequence.first_seen;
   const int to = sequence.length - kept;
   if (to <= from) return;
+  const int first = std::min(kRowsKeptFirst, kept);
+  // Blocks of its own before anything moves: there may be no room for one.
   for (size_t kind = 0; kind < kinds_.size(); ++kind) {
     auto& blocks = sequence.kinds[kind];
-    for (int i = std::min(kRowsKeptFirst, kept) - 1; i >= 0; --i) {
-      const BlockRef source = blocks[block_at(from + i)];
-      BlockRef& target = blocks[block_at(to + i)];
+    for (size_t i = block_at(to); i <= block_at(to + first - 1); ++i) {
+      if (blocks[i] && blocks[i].use_count() > 1) {
+        // The first rows may lie in it too.
+        auto copy = copy_of(kind, sequence.bytes, blocks[i], kBlockRows);
+        blocks[i] = std::move(copy);
+      }
+    }
+  }
+  for (const auto& layer : layers_) {
+    const auto& blocks = sequence.kinds[layer.kind];
+    for (int i = first - 1; i >= 0; --i) {
+      const auto& source = blocks[block_at(from + i)];
+      const auto& target = blocks[block_at(to + i)];
       if (!source || !target) continue;  // behind the window
-      if (target.use_count() > (target == source ? 2 : 1)) {
-        target = copy_of(kind, sequence.bytes, target, kBlockRows);
-      }
-      for (const auto& layer : layers_) {
-        if (layer.kind != kind) continue;
-        kernels::copy_block_rows(layer.layout(sequence.bytes), source.get(),
-                                 (from + i) % kBlockRows, target.get(), (to + i) % kBlockRows, 1);
-      }
+      kernels::copy_block_rows(layer.layout(sequence.bytes), source.get(), (from + i) % kBlockRows,
+                               target.get(), (to + i) % kBlockRows, 1);
     }
   }
   sequence.first_seen = to;
 }
 
+// All of it or, where there is no room, nothing.
 void BlockCache::change_to_bytes(Sequence& sequence) {
+  auto kinds = sequence.kinds;
   for (size_t kind = 0; kind < kinds_.size(); ++kind) {
-    auto& blocks = sequence.kinds[kind];
+    auto& blocks = kinds[kind];
     blocks.resize(blocks_of(sequence.length));
     for (size_t i = 0; i < blocks.size(); ++i) {
       if (!blocks[i]) continue;
@@ -198,6 +200,7 @@ void BlockCache::change_to_bytes(Sequence& sequence) {
       blocks[i] = std::move(rounded);
     }
   }
+  sequence.kinds = std::move(kinds);
   sequence.bytes = true;
 }
 

@@ -84,7 +84,6 @@ class BlockCache : public nn::KvCache {
   const std::vector<Forgetting>& kinds() const { return kinds_; }
   int64_t bytes_in_use() const { return memory_.bytes_in_use(); }
   int64_t bytes_max() const { return memory_.bytes_max(); }
-  int64_t block_bytes(bool bytes) const;  // of all kinds
   // Asked when there is no room for a block; true when it has let go of one.
   void set_make_room(std::function<bool()> make_room) { make_room_ = std::move(make_room); }
 

@@ -125,10 +125,6 @@ void PrefixCache::insert(const std::string& scope, std::span<const RowKey> keys,
     if (!next) {
       int common = 0;
       Node* older = closest_child(*node, own, common);
-      // The same rows, when there were fewer of them.
-      if (older && older->children.empty() && older->rows.size() == static_cast<size_t>(common)) {
-        remove(*older);
-      }
       auto made = std::make_unique<Node>();
       made->parent = node;
       made->rows.assign(own.begin(), own.end());
@@ -137,6 +133,10 @@ void PrefixCache::insert(const std::string& scope, std::span<const RowKey> keys,
       rows_ += count;
       next = made.get();
       node->children.emplace(hash_of(own), std::move(made));
+      // The same rows, when there were fewer of them.
+      if (older && older->children.empty() && older->rows.size() == static_cast<size_t>(common)) {
+        remove(*older);
+      }
     }
     for (size_t kind = 0; kind < kinds_.size(); ++kind) {
       auto& kept = next->blocks[kind];
@@ -159,13 +159,16 @@ void PrefixCache::remove(Node& node) {
   assert(node.children.empty());
   newest_first_.erase(node.place);
   rows_ -= static_cast<int64_t>(node.rows.size());
-  auto& siblings = node.parent->children;
+  Node& parent = *node.parent;
+  auto& siblings = parent.children;
   const auto [begin, end] = siblings.equal_range(hash_of(node.rows));
   for (auto it = begin; it != end; ++it) {
     if (it->second.get() != &node) continue;
     siblings.erase(it);
-    return;
+    break;
   }
+  if (parent.parent || !siblings.empty()) return;
+  std::erase_if(roots_, [&](const auto& root) { return root.second.get() == &parent; });
 }
 
 bool PrefixCache::make_room() {
@@ -173,9 +176,17 @@ bool PrefixCache::make_room() {
     Node& node = **it;
     const bool held = std::any_of(node.blocks.begin(), node.blocks.end(),
                                   [](const BlockRef& block) { return block.use_count() > 1; });
-    if (held || !node.children.empty()) continue;
-    remove(node);
-    return true;
+    if (!held && node.children.empty()) {
+      remove(node);
+      return true;
+    }
+    // Of layers that forget, what no sequence holds: the rows after it can be found without.
+    for (size_t kind = 0; kind < kinds_.size(); ++kind) {
+      auto& block = node.blocks[kind];
+      if (kinds_[kind] == Forgetting{} || !block || block.use_count() > 1) continue;
+      block.reset();
+      return true;
+    }
   }
   return false;
 }

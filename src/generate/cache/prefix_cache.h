@@ -1,7 +1,7 @@
 // Blocks of keys and values that sequences have left behind, found again by the rows that they are
 // of: a prompt that begins as an older one did begins with its blocks. A tree of blocks: each holds
-// up to kernels::kBlockRows rows behind those of its parent, compared one by one, so that nothing
-// rests on a hash. Engine thread only.
+// up to kernels::kBlockRows rows behind those of its parent, compared key by key (row_keys.h).
+// Engine thread only.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,8 @@ class PrefixCache {
   void insert(const std::string& scope, std::span<const RowKey> keys, const PrefixBlocks& prefix,
               bool rest);
 
-  // Lets go of the oldest rows that no sequence holds, a block's; false when there are none.
+  // Lets go of a block of the oldest rows, of those that no sequence holds; false when there is
+  // none.
   bool make_room();
 
   size_t block_count() const { return newest_first_.size(); }

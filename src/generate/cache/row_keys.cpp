@@ -30,7 +30,8 @@ Sha256Bytes content_hash(const MediaSpan& span) {
   return hash.finish();
 }
 
-std::vector<RowKey> row_keys(const Prompt& prompt, const std::vector<Sha256Bytes>& media) {
+std::vector<RowKey> row_keys(const Prompt& prompt, const std::vector<Sha256Bytes>& media,
+                             const std::vector<TokenRun>& spans) {
   std::vector<RowKey> keys;
   keys.reserve(prompt.tokens.size());
   for (const int32_t token : prompt.tokens) keys.push_back(key_of(token));
@@ -43,6 +44,14 @@ std::vector<RowKey> row_keys(const Prompt& prompt, const std::vector<Sha256Bytes
         keys[static_cast<size_t>(at)] = {first[0] + row++, first[1] | kOfMedium};
       }
     }
+  }
+  for (const auto& [begin, count] : spans) {
+    const std::span rows(keys.data() + begin, static_cast<size_t>(count));
+    Sha256 hash;
+    hash.add(std::as_bytes(rows));
+    RowKey all;
+    std::memcpy(all.data(), hash.finish().data(), sizeof all);
+    for (auto& key : rows) key = {key[0] ^ all[0], key[1] ^ all[1]};
   }
   return keys;
 }

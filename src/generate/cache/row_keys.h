@@ -20,7 +20,9 @@ RowKey key_of(int32_t token);
 // Of what a tower sees of a medium, and of what decides its rows' positions.
 Sha256Bytes content_hash(const MediaSpan& span);
 
-// Of all rows of a prompt, whose media have these hashes.
-std::vector<RowKey> row_keys(const Prompt& prompt, const std::vector<Sha256Bytes>& media);
+// Of all rows of a prompt, whose media have these hashes. Rows of a span see each other, so that
+// each is known by all of them.
+std::vector<RowKey> row_keys(const Prompt& prompt, const std::vector<Sha256Bytes>& media,
+                             const std::vector<TokenRun>& spans = {});
 
 }  // namespace fovea::generate
