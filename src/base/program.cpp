@@ -3,17 +3,21 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <sstream>
+#include <thread>
 
 #include "base/error.h"
 
@@ -21,17 +25,15 @@ namespace fovea {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr auto kPauseMax = std::chrono::microseconds(10'000);
 
-// A stream to the program and back, which ends it when it goes.
+// A stream to the program and back, which ends it and all that it started when it goes.
 class Child {
  public:
   Child(pid_t pid, int fd) : pid_(pid), fd_(fd) {}
   ~Child() {
     close_stream();
-    if (pid_ > 0) {
-      ::kill(pid_, SIGKILL);
-      wait();
-    }
+    if (pid_ > 0) reap();
   }
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -41,14 +43,31 @@ class Child {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
   }
-  int wait() {
+  // Its code once it has ended, or nothing when it has not by then.
+  std::optional<int> wait_until(Clock::time_point end) {
+    for (auto pause = std::chrono::microseconds(50); !has_ended();
+         pause = std::min(2 * pause, kPauseMax)) {
+      if (Clock::now() >= end) return std::nullopt;
+      std::this_thread::sleep_for(pause);
+    }
+    return reap();
+  }
+
+ private:
+  // Leaves it to be reaped: until then nobody else gets its number, nor its group's.
+  bool has_ended() const {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+           info.si_pid == pid_;
+  }
+  int reap() {
+    ::kill(-pid_, SIGKILL);
     int status = 0;
     while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) continue;
     pid_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
 
- private:
   pid_t pid_;
   int fd_;
 };
@@ -60,6 +79,8 @@ void hold(decltype(RLIMIT_AS) what, rlim_t most) {
 
 // In the new process, where only calls that a signal handler may make are allowed.
 [[noreturn]] void become(char* const* words, int stream, const ProgramLimits& limits) {
+  ::setpgid(0, 0);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a terminal's signals no longer reach it
   const int nowhere = ::open("/dev/null", O_WRONLY);
   ::dup2(stream, STDIN_FILENO);
   ::dup2(stream, STDOUT_FILENO);
@@ -88,6 +109,7 @@ Child start(const std::vector<std::string>& words, const ProgramLimits& limits,
   const pid_t pid = ::fork();
   if (pid == 0) become(arguments.data(), streams[1], limits);
   ::close(streams[1]);
+  if (pid > 0) ::setpgid(pid, pid);  // whichever of the two comes first
   if (pid < 0) {
     ::close(streams[0]);
     fail(ErrorKind::kIo, "[{}] expected to start '{}' but there is no room for it", where,
@@ -116,17 +138,19 @@ std::string find_program(const std::string& name) {
 ProgramResult run_program(const std::vector<std::string>& words, std::string_view input,
                           const ProgramLimits& limits, const std::string& where) {
   Child child = start(words, limits, where);
-  const auto end = Clock::now() + std::chrono::duration<double>(limits.seconds);
+  const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                      std::chrono::duration<double>(limits.seconds));
+  const auto refuse_time = [&] {
+    fail(ErrorKind::kTooLarge, "[{}] expected '{}' to end within {} s but it takes longer", where,
+         std::filesystem::path(words[0]).filename().string(), limits.seconds);
+  };
   ProgramResult result;
   std::array<char, 65536> piece;
   bool sending = true;
   while (true) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-    if (left <= 0) {
-      fail(ErrorKind::kTooLarge, "[{}] expected '{}' to end within {} s but it takes longer", where,
-           std::filesystem::path(words[0]).filename().string(), limits.seconds);
-    }
+    if (left <= 0) refuse_time();
     if (sending && input.empty()) {
       ::shutdown(child.stream(), SHUT_WR);
       sending = false;
@@ -150,7 +174,9 @@ ProgramResult run_program(const std::vector<std::string>& words, std::string_vie
     result.output.append(piece.data(), static_cast<size_t>(got));
   }
   child.close_stream();
-  result.code = child.wait();
+  const auto code = child.wait_until(end);
+  if (!code) refuse_time();
+  result.code = *code;
   return result;
 }
 

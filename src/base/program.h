@@ -23,8 +23,9 @@ struct ProgramResult {
 std::string find_program(const std::string& name);
 
 // Runs words[0], a full path, with `input` on its standard input; standard error goes nowhere, and
-// no other open file with it. Throws Error(kTooLarge) "[where] ..." after ending it when it takes
-// longer or gives more than it may, Error(kIo) when the system cannot start it.
+// no other open file with it. It has a process group of its own, which ends with it. Throws
+// Error(kTooLarge) "[where] ..." after ending it when it takes longer, with its streams open or
+// not, or gives more than it may, Error(kIo) when the system cannot start it.
 ProgramResult run_program(const std::vector<std::string>& words, std::string_view input,
                           const ProgramLimits& limits, const std::string& where);
 

@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
 
+#include "base/file.h"
 #include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace fovea {
 namespace {
@@ -34,6 +37,35 @@ TEST(Program, IsHeldToItsBounds) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
   EXPECT_EQ(shell("ulimit -v", "", {.memory_bytes = size_t{64} << 20}).output, "65536\n");
   EXPECT_EQ(shell("ulimit -t", "", {.seconds = 7}).output, "8\n");
+}
+
+TEST(Program, EndsInTimeWithoutItsStreams) {
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_ERROR(shell("exec <&- >&-; sleep 20", "", {.seconds = 0.2}), ErrorKind::kTooLarge,
+               "[here] expected 'sh' to end within 0.2 s");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+}
+
+// And not dead, waiting for its parent to see it.
+bool is_running(int pid) {
+  std::string words;
+  std::getline(std::ifstream(fmt::format("/proc/{}/cmdline", pid)), words);
+  return !words.empty();
+}
+
+TEST(Program, LeavesNoneOfItsOwn) {
+  const testing::TemporaryFolder folder;
+  const std::string file = folder.path() / "pid";
+  const auto ends = [&] {
+    const int pid = std::stoi(read_file(file));
+    for (int i = 0; i < 500 && is_running(pid); ++i) ::usleep(10'000);
+    return !is_running(pid);
+  };
+  EXPECT_EQ(shell("sleep 30 <&- >&- & echo $! > " + file).code, 0);
+  EXPECT_TRUE(ends());
+  EXPECT_ERROR(shell("sleep 30 & echo $! > " + file + "; wait", "", {.seconds = 0.5}),
+               ErrorKind::kTooLarge, "within 0.5 s");
+  EXPECT_TRUE(ends());
 }
 
 TEST(Program, SeesNoOtherFile) {
