@@ -77,8 +77,28 @@ void hold(decltype(RLIMIT_AS) what, rlim_t most) {
   ::setrlimit(what, &limit);
 }
 
+// Of the environment what a program needs and no more: tokens and passwords are among the rest.
+std::vector<std::string> environment_of(const ProgramLimits& limits) {
+  std::vector<std::string> names = {"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL"};
+  names.insert(names.end(), limits.variables.begin(), limits.variables.end());
+  std::vector<std::string> entries;
+  for (const auto& name : names) {
+    if (const char* value = std::getenv(name.c_str())) entries.push_back(name + "=" + value);
+  }
+  return entries;
+}
+
+// As the system takes them; they stay those of `words`.
+std::vector<char*> pointers_of(const std::vector<std::string>& words) {
+  std::vector<char*> pointers;
+  for (const auto& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
 // In the new process, where only calls that a signal handler may make are allowed.
-[[noreturn]] void become(char* const* words, int stream, const ProgramLimits& limits) {
+[[noreturn]] void become(char* const* words, char* const* environment, int stream,
+                         const ProgramLimits& limits) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a terminal's signals no longer reach it
   const int nowhere = ::open("/dev/null", O_WRONLY);
@@ -92,22 +112,23 @@ void hold(decltype(RLIMIT_AS) what, rlim_t most) {
   hold(RLIMIT_AS, limits.memory_bytes);
   hold(RLIMIT_FSIZE, limits.file_bytes);
   hold(RLIMIT_CPU, static_cast<rlim_t>(limits.seconds) + 1);
-  ::execv(words[0], words);
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  ::execve(words[0], words, environment);
   ::_exit(127);
 }
 
 Child start(const std::vector<std::string>& words, const ProgramLimits& limits,
             const std::string& where) {
-  std::vector<char*> arguments;
-  for (const auto& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
+  const auto variables = environment_of(limits);
+  const auto arguments = pointers_of(words);
+  const auto environment = pointers_of(variables);
   std::array<int, 2> streams{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, streams.data()) != 0) {
     fail(ErrorKind::kIo, "[{}] expected to start '{}' but there is no room for it", where,
          words[0]);
   }
   const pid_t pid = ::fork();
-  if (pid == 0) become(arguments.data(), streams[1], limits);
+  if (pid == 0) become(arguments.data(), environment.data(), streams[1], limits);
   ::close(streams[1]);
   if (pid > 0) ::setpgid(pid, pid);  // whichever of the two comes first
   if (pid < 0) {

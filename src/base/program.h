@@ -12,6 +12,8 @@ struct ProgramLimits {
   size_t output_bytes = size_t{64} << 20;
   size_t memory_bytes = size_t{2} << 30;  // of address space
   size_t file_bytes = size_t{256} << 20;  // of any file that it writes
+  // What it sees of the environment beside PATH, HOME, TMPDIR, LANG and LC_ALL.
+  std::vector<std::string> variables = {};
 };
 
 struct ProgramResult {
@@ -23,9 +25,10 @@ struct ProgramResult {
 std::string find_program(const std::string& name);
 
 // Runs words[0], a full path, with `input` on its standard input; standard error goes nowhere, and
-// no other open file with it. It has a process group of its own, which ends with it. Throws
-// Error(kTooLarge) "[where] ..." after ending it when it takes longer, with its streams open or
-// not, or gives more than it may, Error(kIo) when the system cannot start it.
+// no other open file with it. It gains no rights by what it runs (PR_SET_NO_NEW_PRIVS). It has a
+// process group of its own, which ends with it. Throws Error(kTooLarge) "[where] ..." after ending
+// it when it takes longer, with its streams open or not, or gives more than it may, Error(kIo) when
+// the system cannot start it.
 ProgramResult run_program(const std::vector<std::string>& words, std::string_view input,
                           const ProgramLimits& limits, const std::string& where);
 

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
+#include <set>
+#include <sstream>
 
 #include "base/file.h"
 #include "support/expect_error.h"
@@ -66,6 +70,28 @@ TEST(Program, LeavesNoneOfItsOwn) {
   EXPECT_ERROR(shell("sleep 30 & echo $! > " + file + "; wait", "", {.seconds = 0.5}),
                ErrorKind::kTooLarge, "within 0.5 s");
   EXPECT_TRUE(ends());
+}
+
+TEST(Program, SeesNoSecret) {
+  ::setenv("FOVEA_TEST_TOKEN", "secret", 1);
+  ::setenv("DISPLAY", ":7", 1);
+  const auto names = [](const ProgramLimits& limits) {
+    std::istringstream lines(run_program({find_program("env")}, "", limits, "here").output);
+    std::set<std::string> found;
+    for (std::string line; std::getline(lines, line);) found.insert(line.substr(0, line.find('=')));
+    return found;
+  };
+  const std::set<std::string> harmless = {"HOME", "LANG", "LC_ALL", "PATH", "TMPDIR"};
+  const auto seen = names({});
+  EXPECT_TRUE(seen.contains("PATH"));
+  EXPECT_TRUE(std::includes(harmless.begin(), harmless.end(), seen.begin(), seen.end()))
+      << ::testing::PrintToString(seen);
+  const auto more = names({.variables = {"DISPLAY", "FOVEA_TEST_NONE"}});
+  EXPECT_TRUE(more.contains("DISPLAY"));
+  EXPECT_EQ(more.size(), seen.size() + 1);
+  EXPECT_EQ(shell("grep NoNewPrivs /proc/self/status").output, "NoNewPrivs:\t1\n");
+  ::unsetenv("FOVEA_TEST_TOKEN");
+  ::unsetenv("DISPLAY");
 }
 
 TEST(Program, SeesNoOtherFile) {

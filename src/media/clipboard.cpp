@@ -49,6 +49,7 @@ std::string read_clipboard(size_t bytes_max) {
   ProgramLimits limits;
   limits.seconds = 10;
   limits.output_bytes = bytes_max;
+  limits.variables = {"DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"};
   const std::string forms = "\n" + run_program(clipboard.list, "", limits, "media").output;
   for (const char* form : kForms) {
     if (forms.find(std::string("\n") + form + "\n") == std::string::npos) continue;
