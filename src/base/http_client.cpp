@@ -257,6 +257,10 @@ void check_addresses(const urls::url& url, const std::vector<Tcp::endpoint>& end
   }
 }
 
+bool leads_here(const Tcp::socket& socket) {
+  return socket.remote_endpoint().address() == socket.local_endpoint().address();
+}
+
 asio::awaitable<HttpResponse> connect_and_ask(const urls::url& url, const HttpRequest& request,
                                               const BodySink& sink) {
   if (request.check_target) request.check_target(target_of(url));
@@ -266,6 +270,7 @@ asio::awaitable<HttpResponse> connect_and_ask(const urls::url& url, const HttpRe
   beast::tcp_stream socket(co_await asio::this_coro::executor);
   socket.expires_at(until(kConnectTimeout, request));
   co_await socket.async_connect(endpoints, use_awaitable);
+  if (!proxy && request.check_own && leads_here(socket.socket())) request.check_own(target_of(url));
   if (url.scheme() == "http") {
     co_return co_await ask(socket, url, request, sink, proxy ? &*proxy : nullptr);
   }

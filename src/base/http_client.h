@@ -52,6 +52,9 @@ struct HttpRequest {
   // itself, it sees those alone that stand in the url.
   std::function<void(const HttpTarget&)> check_target = nullptr;
   std::function<void(const HttpTarget&, const IpAddress&)> check_address = nullptr;
+  // Who may be asked where the connection turns out to lead to this machine: both of its ends have
+  // one address, be it a public one. Before anything is sent; throws to refuse. Not by a proxy.
+  std::function<void(const HttpTarget&)> check_own = nullptr;
   bool use_proxy = true;
   // The addresses of a name; the system's resolver unless set. Called once.
   std::function<std::vector<IpAddress>(const std::string& name)> resolve = nullptr;

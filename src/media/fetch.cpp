@@ -154,6 +154,9 @@ std::string fetch(const std::string& url, const SourcePolicy& policy, size_t byt
   request.check_address = [&](const HttpTarget& target, const IpAddress& address) {
     check_address(policy, target, address);
   };
+  request.check_own = [&](const HttpTarget& target) {
+    if (!may_be_private(policy, target)) refuse_private(target);
+  };
   request.use_proxy = policy.proxies;
   request.resolve = policy.resolve;
   request.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 
+#include "base/http_client.h"
 #include "media/source.h"
 #include "support/expect_error.h"
 #include "support/hub_environment.h"
@@ -113,6 +114,27 @@ TEST_F(Web, HoldsItsTime) {
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_ERROR(get(), ErrorKind::kTooLarge, "within 0.3 s");
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+}
+
+// As with a machine's own public address, which no table knows.
+TEST_F(Web, TellsThatItLeadsHere) {
+  HttpRequest request;
+  request.url = fmt::format("http://a.example:{}/a.png", server_.port());
+  request.resolve = [](const auto&) { return std::vector{*IpAddress::parse("127.0.0.1")}; };
+  request.check_address = [](const auto&, const auto&) {};
+  std::string asked;
+  request.check_own = [&](const HttpTarget& target) {
+    asked = target.host;
+    fail(ErrorKind::kUnsupported, "not here");
+  };
+  const auto get_it = [&] {
+    return http_get(request, [](const auto&, auto) { return true; }).status;
+  };
+  EXPECT_ERROR(get_it(), ErrorKind::kUnsupported, "not here");
+  EXPECT_EQ(asked, "a.example");
+  EXPECT_TRUE(server_.requests().empty());
+  request.check_own = [](const auto&) {};
+  EXPECT_EQ(get_it(), 200);
 }
 
 TEST_F(Web, ChecksEveryRedirect) {
