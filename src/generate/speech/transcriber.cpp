@@ -233,7 +233,9 @@ Transcript Transcriber::Impl::transcribe(const Sound& sound, const TranscribeOpt
       options, std::move(features.rows), features.filled, {}, {}, std::mt19937_64(options.seed),
       {}};
   work.transcript.seconds = sound.seconds();
-  if (!options.prompt.empty()) work.before = tokenizer_->encode(" " + options.prompt, false);
+  if (!options.prompt.empty()) {
+    work.before = prompt_tokens(options.prompt, *tokenizer_, config_.vocab_size);
+  }
   const int last = static_cast<int>(work.rows.data.size()) / config_.num_mel_bins - window_rows();
   int at = 0;
   while (at < work.sound_rows && !(options.stop && options.stop())) {

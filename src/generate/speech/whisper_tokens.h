@@ -26,8 +26,14 @@ struct WhisperTokens {
   std::vector<int32_t> suppressed_first;     // not as the first token
 };
 
-// Throws Error(kInvalidData) naming the token for a tokenizer that is not Whisper's.
+// Throws Error(kInvalidData) naming the token for a tokenizer that is not Whisper's. A tokenizer
+// may know more tokens than the model: ids from `vocab_size` on are left out, as if it had none.
 WhisperTokens whisper_tokens(const Checkpoint& checkpoint, const processors::Tokenizer& tokenizer,
                              int vocab_size);
+
+// The text that a transcript is to go on from. Throws Error(kInvalidData) for a token that the
+// model does not have.
+std::vector<int32_t> prompt_tokens(const std::string& text, const processors::Tokenizer& tokenizer,
+                                   int vocab_size);
 
 }  // namespace fovea::generate
