@@ -9,9 +9,10 @@ namespace fovea::speech {
 namespace {
 
 std::string trimmed(const std::string& text) {
-  const size_t first = text.find_first_not_of(" \n");
+  constexpr const char* kBlank = " \r\n";
+  const size_t first = text.find_first_not_of(kBlank);
   if (first == std::string::npos) return "";
-  return text.substr(first, text.find_last_not_of(" \n") - first + 1);
+  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
 }
 
 // 01:02:03,450
@@ -21,10 +22,11 @@ std::string clock(double seconds, char decimal) {
                      all / 1000 % 60, decimal, all % 1000);
 }
 
-// What would end a cue early.
+// Without what would end a cue early: an arrow, and a blank line, of returns too.
 std::string cue_text(const std::string& text) {
   std::string safe;
-  for (const char c : trimmed(text)) {
+  for (char c : trimmed(text)) {
+    if (c == '\r') c = '\n';
     if (c == '>' && safe.ends_with("--")) {
       safe += "\xE2\x86\x92";  // an arrow
     } else if (c != '\n' || !safe.ends_with('\n')) {
@@ -32,6 +34,21 @@ std::string cue_text(const std::string& text) {
     }
   }
   return safe;
+}
+
+// WebVTT reads a cue as markup; SRT has no such rule.
+std::string vtt_text(const std::string& text) {
+  std::string escaped;
+  for (const char c : cue_text(text)) {
+    if (c == '&') {
+      escaped += "&amp;";
+    } else if (c == '<') {
+      escaped += "&lt;";
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
 }
 
 double milliseconds(double seconds) { return std::round(seconds * 1000) / 1000; }
@@ -68,7 +85,7 @@ std::string as_vtt(const Transcript& transcript) {
   std::string text = "WEBVTT\n\n";
   for (const auto& segment : transcript.segments) {
     text += fmt::format("{} --> {}\n{}\n\n", clock(segment.start, '.'), clock(segment.end, '.'),
-                        cue_text(segment.text));
+                        vtt_text(segment.text));
   }
   return text;
 }

@@ -37,6 +37,19 @@ TEST(Captions, AreWhatPlayersRead) {
   EXPECT_DOUBLE_EQ(json["segments"].at(1)["avg_logprob"].as_double(), -0.5);
 }
 
+// A cue's text is markup to a player, and a return ends a line as a newline does.
+TEST(Captions, EscapeWhatPlayersTakeForMarkup) {
+  Transcript transcript{"en", 1, {}};
+  transcript.segments.push_back({0, 1, "\r\nR&D <i>&lt; a\r\n\r\nb\rc-->d\r", {}, {}});
+  EXPECT_EQ(as_vtt(transcript),
+            "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n"
+            "R&amp;D &lt;i>&amp;lt; a\nb\nc--\xE2\x86\x92"
+            "d\n\n");
+  EXPECT_EQ(as_srt(transcript),
+            "1\n00:00:00,000 --> 00:00:01,000\nR&D <i>&lt; a\nb\nc--\xE2\x86\x92"
+            "d\n\n");
+}
+
 TEST(Grammar, IsJsgfOrCommands) {
   EXPECT_TRUE(read_grammar("#JSGF V1.0;\ngrammar g;\npublic <a> = yes;\n", "g").jsgf);
   const auto settings = read_grammar("Open the door!\n\n close, it \n", "g");
