@@ -23,10 +23,26 @@ std::string scheme_of(std::string_view source) {
   return scheme;
 }
 
+// Not found, as any file that may not be read: a host's file is not on this machine, and a path
+// ends at a NUL, which would open another file than the one that is named.
 std::string path_of_file_url(const std::string& url) {
-  std::string path = from_percent(std::string_view(url).substr(5), "file: URL");
-  if (path.starts_with("//localhost/")) path.erase(0, 11);
-  if (path.starts_with("///")) path.erase(0, 2);
+  std::string_view rest = std::string_view(url).substr(5);
+  if (rest.starts_with("//")) {
+    rest.remove_prefix(2);
+    std::string host(rest.substr(0, rest.find('/')));
+    rest.remove_prefix(host.size());
+    for (char& c : host) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (!host.empty() && host != "localhost") {
+      fail(ErrorKind::kNotFound,
+           "[media] expected a file: URL of this machine but got the host '{}'",
+           host.substr(0, kMediaNameBytesMax));
+    }
+  }
+  std::string path = from_percent(rest, "file: URL");
+  if (path.find('\0') != path.npos) {
+    fail(ErrorKind::kNotFound, "[media] expected a file: URL without a %00 but got '{}'",
+         url.substr(0, kMediaNameBytesMax));
+  }
   return path;
 }
 

@@ -47,6 +47,25 @@ TEST(MediaSource, ReadsDataUrisAndPaths) {
   EXPECT_ERROR(bytes_of((folder.path() / "none").string()), ErrorKind::kNotFound, "none");
 }
 
+TEST(MediaSource, FileUrlsNameThisMachine) {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.write("a.png", "bytes").string();
+  for (const char* start : {"file:", "file://", "file://localhost", "FILE://LocalHost"}) {
+    EXPECT_EQ(bytes_of(start + path), "bytes") << start;
+  }
+  EXPECT_EQ(bytes_of("file:" + path.substr(0, path.size() - 5) + "%61.png"), "bytes");
+  for (const std::string host : {"example.org", "127.0.0.1", "localhost:80", "me@localhost",
+                                 "%6cocalhost", "localhost.", "."}) {
+    EXPECT_ERROR(bytes_of("file://" + host + path), ErrorKind::kNotFound,
+                 "a file: URL of this machine but got the host '" + host + "'");
+  }
+  EXPECT_ERROR(bytes_of("file://a.png"), ErrorKind::kNotFound, "got the host 'a.png'");
+  for (const char* end : {"%00", "%00.txt", "%00/b"}) {
+    EXPECT_ERROR(bytes_of("file://" + path + end), ErrorKind::kNotFound,
+                 "a file: URL without a %00");
+  }
+}
+
 TEST(MediaSource, HoldsItsLimit) {
   std::string uri = "data:,";
   uri.resize(kDataUriBytesMax - 1, 'x');
