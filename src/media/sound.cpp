@@ -36,6 +36,7 @@ constexpr FfmpegRules kRules = {"audio", kContainers, kDecoders,
 constexpr double kHeaderSlackSeconds = 0.15;
 
 constexpr uint32_t kWavBytesUnknown = 0x7FFF0000;
+constexpr int kWavChunksMax = 1000;  // before the samples; real files have a few
 
 template <class Sample>
 void add_channel(const uint8_t* data, int count, int stride, double zero, double scale,
@@ -83,17 +84,49 @@ bool add_channel(const AVFrame& frame, int channel, std::vector<double>& sums) {
   }
 }
 
-// Who writes a WAV into a pipe cannot know its length and tells nothing or the largest.
-bool is_endless_wav(const SoundInput& input) {
+// The head of a RIFF chunk: its name, and how many bytes follow.
+struct WavChunk {
+  std::string name;
+  uint32_t bytes = 0;
+
+  // Who writes a WAV into a pipe cannot know its length and tells nothing or the largest.
+  bool endless() const { return bytes == 0 || bytes >= kWavBytesUnknown; }
+};
+
+uint64_t size_of(const SoundInput& input) {
+  return input.file ? input.file->size() : input.bytes->size();
+}
+
+WavChunk wav_chunk(const SoundInput& input, uint64_t offset) {
   std::array<char, 8> head{};
   if (input.file) {
-    input.file->read_at(0, head.data(), head.size());
-  } else {
-    input.bytes->copy(head.data(), head.size());
+    input.file->read_at(offset, head.data(), head.size());
+  } else if (offset < input.bytes->size()) {
+    input.bytes->copy(head.data(), head.size(), static_cast<size_t>(offset));
   }
-  uint32_t bytes = 0;
-  std::memcpy(&bytes, head.data() + 4, sizeof bytes);
-  return std::string_view(head.data(), 4) == "RIFF" && (bytes == 0 || bytes >= kWavBytesUnknown);
+  WavChunk chunk{{head.data(), 4}, 0};
+  std::memcpy(&chunk.bytes, head.data() + 4, sizeof chunk.bytes);
+  return chunk;
+}
+
+bool is_endless_wav(const SoundInput& input) {
+  const auto riff = wav_chunk(input, 0);
+  return riff.name == "RIFF" && riff.endless();
+}
+
+// FFmpeg tells a cut within a packet, not one between two of them.
+bool is_cut_wav(const SoundInput& input) {
+  const auto riff = wav_chunk(input, 0);
+  if (riff.name != "RIFF" || riff.endless()) return false;
+  const uint64_t size = size_of(input);
+  uint64_t at = 12;  // behind "RIFF", the length and "WAVE"
+  for (int i = 0; i < kWavChunksMax && at + 8 <= size; ++i) {
+    const auto chunk = wav_chunk(input, at);
+    at += 8;
+    if (chunk.name == "data") return !chunk.endless() && at + chunk.bytes > size;
+    at += uint64_t{chunk.bytes} + chunk.bytes % 2;
+  }
+  return false;
 }
 
 // Samples of one channel at a rate of their own into those of another.
@@ -142,6 +175,7 @@ class SoundReader {
         file_({input.name, input.bytes, input.file}, kRules, limits.decode_seconds) {
     result_.sound.rate = rate;
     endless_ = is_endless_wav(input);
+    cut_ = is_cut_wav(input);
     first_ = std::llround(input.start.value_or(0) * rate);
     last_ = input.end ? std::llround(*input.end * rate) : std::numeric_limits<int64_t>::max();
     result_.start = static_cast<double>(first_) / rate;
@@ -176,6 +210,7 @@ class SoundReader {
   double header_seconds_ = -1;  // that its header tells; -1: nothing
   bool broken_ = false;         // reading ended with an error, or the last packet is not whole
   bool endless_ = false;        // a header that cannot tell the length
+  bool cut_ = false;            // fewer bytes than the header tells
   bool ended_ = false;
   AVStream* stream_ = nullptr;
   FfmpegPtr<AVCodecContext> decoder_;
@@ -331,7 +366,8 @@ void SoundReader::check_whole() const {
          result_.codec);
   }
   const bool whole =
-      !broken_ && (header_seconds_ < 0 || decoded_seconds_ + kHeaderSlackSeconds > header_seconds_);
+      !broken_ && !cut_ &&
+      (header_seconds_ < 0 || decoded_seconds_ + kHeaderSlackSeconds > header_seconds_);
   if (!enough() && !whole) {
     fail(
         ErrorKind::kInvalidData,
@@ -347,7 +383,7 @@ void SoundReader::check_whole() const {
 }  // namespace
 
 DecodedSound read_sound(const SoundInput& input, int rate, const SoundLimits& limits) {
-  const size_t size = input.file ? input.file->size() : input.bytes->size();
+  const uint64_t size = size_of(input);
   if (!input.file && size > limits.bytes) {
     fail(ErrorKind::kTooLarge, "[audio] expected at most {} bytes in '{}' but got {}", limits.bytes,
          input.name, size);

@@ -169,6 +169,69 @@ TEST(Sound, RefusesWhatBreaksOff) {
   }
 }
 
+std::string number(uint32_t value) { return {reinterpret_cast<const char*>(&value), sizeof value}; }
+
+// 16 bits, one channel, with `before` and `behind` around the samples, an even count of bytes each.
+std::string wav(uint32_t samples, const std::string& before = "", const std::string& behind = "") {
+  const std::string format = "fmt " + number(16) + number(0x00010001) + number(kRate) +
+                             number(2 * kRate) + number(0x00100002);
+  std::string data = "data" + number(2 * samples);
+  for (uint32_t i = 0; i < samples; ++i) {
+    data += static_cast<char>(i * 7);
+    data += static_cast<char>(i % 64);
+  }
+  const std::string all = "WAVE" + format + before + data + behind;
+  return "RIFF" + number(static_cast<uint32_t>(all.size())) + all;
+}
+
+// On packets' boundaries and between them, however little is missing.
+TEST(Sound, RefusesAWavWhereverItIsCut) {
+  const std::string odd_list = "LIST" + number(5) + std::string("INFOx\0", 6);
+  for (const std::string& before : {std::string(), odd_list}) {
+    const auto whole = wav(8000, before);
+    ASSERT_EQ(read_sound(in_memory(whole), kRate).sound.samples.size(), 8000u);
+    const size_t header = whole.size() - 16000;
+    size_t points = 0;
+    for (size_t cut = header + 2; cut < whole.size(); cut += cut % 1024 < 3 ? 1 : 127) {
+      auto sound = in_memory(whole.substr(0, cut));
+      EXPECT_ERROR(read_sound(sound, kRate), ErrorKind::kInvalidData, "it breaks off after 0.");
+      ++points;
+    }
+    for (size_t bytes = 256; bytes < 16000; bytes += 256) {
+      auto sound = in_memory(whole.substr(0, header + bytes));
+      EXPECT_ERROR(read_sound(sound, kRate), ErrorKind::kInvalidData, "it breaks off after 0.");
+      sound.end = static_cast<double>(bytes / 2) / kRate;
+      EXPECT_EQ(read_sound(sound, kRate).sound.samples.size(), bytes / 2);
+      ++points;
+    }
+    for (size_t missing = 1; missing <= 8; ++missing, ++points) {
+      auto sound = in_memory(whole.substr(0, whole.size() - missing));
+      EXPECT_ERROR(read_sound(sound, kRate), ErrorKind::kInvalidData, "it breaks off after 0.");
+    }
+    EXPECT_GE(points, 150u);
+  }
+  const TemporaryFolder folder;
+  const auto file = folder.write("cut.wav", wav(8000).substr(0, 44 + 8192));
+  EXPECT_ERROR(read_sound(sound_file(file), kRate), ErrorKind::kInvalidData,
+               "expected a whole file in 'cut.wav' but it breaks off after 0.256 s");
+}
+
+// What stands behind the samples may be cut, and a length that says "unknown" is none.
+TEST(Sound, ReadsAWavWhoseSamplesAreWhole) {
+  const std::string list = "LIST" + number(40) + "INFO" + std::string(36, ' ');
+  const auto whole = wav(8000, "", list);
+  for (size_t missing = 0; missing <= list.size(); ++missing) {
+    auto sound = in_memory(whole.substr(0, whole.size() - missing));
+    EXPECT_EQ(read_sound(sound, kRate).sound.samples.size(), 8000u) << missing;
+  }
+  for (const uint32_t length : {0xFFFFFFFFu, 0x7FFFFFFFu}) {
+    auto piped = wav(4096);
+    std::memcpy(piped.data() + 4, &length, sizeof length);
+    std::memcpy(piped.data() + 40, &length, sizeof length);
+    EXPECT_EQ(read_sound(in_memory(piped), kRate).sound.samples.size(), 4096u) << length;
+  }
+}
+
 TEST(Sound, RefusesInOneSentence) {
   const TemporaryFolder folder;
   const auto wav = make_clip(folder, "a.wav", sweeps(16000, 1));
