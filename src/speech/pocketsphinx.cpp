@@ -155,7 +155,8 @@ std::vector<std::string> words_of(const std::string& line) {
   std::vector<std::string> words;
   std::string word;
   for (const unsigned char c : line + " ") {
-    if (std::isalnum(c) || c == '\'' || c == '-') {
+    // A letter beyond ASCII stays, so that the dictionary is asked for the whole word.
+    if (std::isalnum(c) || c == '\'' || c == '-' || c >= 0x80) {
       word += static_cast<char>(std::tolower(c));
     } else if (!word.empty()) {
       words.push_back(std::move(word));

@@ -55,6 +55,8 @@ TEST(Grammar, IsJsgfOrCommands) {
   const auto settings = read_grammar("Open the door!\n\n close, it \n", "g");
   EXPECT_EQ(settings.commands, std::vector<std::string>({"open the door", "close it"}));
   EXPECT_ERROR(read_grammar(" \n;\n", "g.txt"), ErrorKind::kInvalidData, "in 'g.txt'");
+  EXPECT_EQ(read_grammar("Caf\xC3\xA9 na\xC3\xAFve!\n", "g").commands,
+            std::vector<std::string>({"caf\xC3\xA9 na\xC3\xAFve"}));
 }
 
 TEST(Child, GivesOutputErrorsAndCode) {
@@ -161,6 +163,8 @@ TEST(Speech, RefusesInOneSentence) {
                "espeak-ng");
   EXPECT_ERROR(make_espeak_voice({})->speak(" \n"), ErrorKind::kInvalidArgument, "got none");
   EXPECT_ERROR(open_sphinx(read_grammar("qwxzzy", "g")), ErrorKind::kInvalidData, "'qwxzzy'");
+  EXPECT_ERROR(open_sphinx(read_grammar("open the r\xC3\xA9sum\xC3\xA9", "g")),
+               ErrorKind::kInvalidData, "but got 'r\xC3\xA9sum\xC3\xA9'");
   SphinxSettings elsewhere;
   elsewhere.model_folder = "/nowhere";
   EXPECT_ERROR(open_sphinx(elsewhere), ErrorKind::kUnsupported, "pocketsphinx-en-us");
