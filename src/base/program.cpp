@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@
 #include <optional>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 
@@ -30,18 +32,30 @@ constexpr auto kPauseMax = std::chrono::microseconds(10'000);
 // A stream to the program and back, which ends it and all that it started when it goes.
 class Child {
  public:
-  Child(pid_t pid, int fd) : pid_(pid), fd_(fd) {}
+  // `errors` is a file that takes its standard error, or -1.
+  Child(pid_t pid, int fd, int errors) : pid_(pid), fd_(fd), errors_(errors) {}
   ~Child() {
     close_stream();
+    if (errors_ >= 0) ::close(errors_);
     if (pid_ > 0) reap();
   }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
+  Child(Child&& other) noexcept
+      : pid_(std::exchange(other.pid_, -1)),
+        fd_(std::exchange(other.fd_, -1)),
+        errors_(std::exchange(other.errors_, -1)) {}
+  Child& operator=(Child&&) = delete;
 
   int stream() const { return fd_; }
   void close_stream() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
+  }
+  // What it has written to its standard error, from the first byte.
+  std::string errors(size_t bytes_max) const {
+    std::string text(bytes_max, '\0');
+    const ssize_t got = errors_ < 0 ? 0 : ::pread(errors_, text.data(), text.size(), 0);
+    text.resize(static_cast<size_t>(std::max<ssize_t>(0, got)));
+    return text;
   }
   // Its code once it has ended, or nothing when it has not by then.
   std::optional<int> wait_until(Clock::time_point end) {
@@ -70,6 +84,7 @@ class Child {
 
   pid_t pid_;
   int fd_;
+  int errors_;
 };
 
 void hold(decltype(RLIMIT_AS) what, rlim_t most) {
@@ -97,14 +112,14 @@ std::vector<char*> pointers_of(const std::vector<std::string>& words) {
 }
 
 // In the new process, where only calls that a signal handler may make are allowed.
-[[noreturn]] void become(char* const* words, char* const* environment, int stream,
+[[noreturn]] void become(char* const* words, char* const* environment, int stream, int errors,
                          const ProgramLimits& limits) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a terminal's signals no longer reach it
   const int nowhere = ::open("/dev/null", O_WRONLY);
   ::dup2(stream, STDIN_FILENO);
   ::dup2(stream, STDOUT_FILENO);
-  ::dup2(nowhere, STDERR_FILENO);
+  ::dup2(errors >= 0 ? errors : nowhere, STDERR_FILENO);
   if (::close_range(STDERR_FILENO + 1, ~0u, 0) != 0) {  // a system without it
     for (int fd = STDERR_FILENO + 1; fd < 65536; ++fd) ::close(fd);
   }
@@ -122,22 +137,25 @@ Child start(const std::vector<std::string>& words, const ProgramLimits& limits,
   const auto variables = environment_of(limits);
   const auto arguments = pointers_of(words);
   const auto environment = pointers_of(variables);
-  std::array<int, 2> streams{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, streams.data()) != 0) {
+  const auto refuse = [&] {
     fail(ErrorKind::kIo, "[{}] expected to start '{}' but there is no room for it", where,
          words[0]);
+  };
+  int errors = -1;
+  if (limits.error_bytes > 0) {
+    errors = ::memfd_create("errors", MFD_CLOEXEC);
+    if (errors < 0) refuse();
   }
-  const pid_t pid = ::fork();
-  if (pid == 0) become(arguments.data(), environment.data(), streams[1], limits);
-  ::close(streams[1]);
+  std::array<int, 2> streams = {-1, -1};
+  const bool connected = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, streams.data()) == 0;
+  const pid_t pid = connected ? ::fork() : -1;
+  if (pid == 0) become(arguments.data(), environment.data(), streams[1], errors, limits);
+  if (connected) ::close(streams[1]);
   if (pid > 0) ::setpgid(pid, pid);  // whichever of the two comes first
-  if (pid < 0) {
-    ::close(streams[0]);
-    fail(ErrorKind::kIo, "[{}] expected to start '{}' but there is no room for it", where,
-         words[0]);
-  }
+  Child child(pid, streams[0], errors);
+  if (pid < 0) refuse();
   ::fcntl(streams[0], F_SETFL, O_NONBLOCK);
-  return {pid, streams[0]};
+  return child;
 }
 
 }  // namespace
@@ -198,6 +216,7 @@ ProgramResult run_program(const std::vector<std::string>& words, std::string_vie
   const auto code = child.wait_until(end);
   if (!code) refuse_time();
   result.code = *code;
+  result.errors = child.errors(limits.error_bytes);
   return result;
 }
 

@@ -32,6 +32,16 @@ TEST(Program, TakesAndGivesBytes) {
   EXPECT_EQ(find_program("no-such-program"), "");
 }
 
+TEST(Program, TellsItsErrorsWhereTheyAreAskedFor) {
+  // It reads nothing of what it is given.
+  const auto deaf =
+      shell("exec <&-; echo no >&2; exit 3", std::string(1 << 20, 'x'), {.error_bytes = 4096});
+  EXPECT_EQ(deaf.code, 3);
+  EXPECT_EQ(deaf.errors, "no\n");
+  EXPECT_EQ(shell("echo none >&2").errors, "");
+  EXPECT_EQ(shell("yes | head -c 100000 >&2; cat", "in", {.error_bytes = 5}).errors, "y\ny\ny");
+}
+
 TEST(Program, IsHeldToItsBounds) {
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_ERROR(shell("sleep 60", "", {.seconds = 0.2}), ErrorKind::kTooLarge,

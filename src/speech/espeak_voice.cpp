@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
+#include "base/program.h"
+#include "core/limits.h"
 #include "media/sound.h"
-#include "speech/child_process.h"
 #include "speech/voice.h"
 
 namespace fovea::speech {
@@ -33,28 +35,38 @@ class EspeakVoice : public Voice {
     if (!words) {
       fail(ErrorKind::kInvalidArgument, "[speak] expected text with words but got none");
     }
-    const auto result =
-        run_child({kProgram, "--stdin", "--stdout", "-b", "1", "-v", settings_.voice, "-s",
-                   std::to_string(settings_.words_per_minute)},
-                  text);
-    if (!result) {
+    const std::string program = find_program(kProgram);
+    if (program.empty()) {
       fail(ErrorKind::kUnsupported,
            "[speak] expected the program espeak-ng (Debian's package espeak-ng) but it is not "
            "installed");
     }
-    if (result->code != 0 || result->out.size() < 44) {
-      std::string said = result->err.substr(0, result->err.find('\n'));
+    auto result = run_program({program, "--stdin", "--stdout", "-b", "1", "-v", settings_.voice,
+                               "-s", std::to_string(settings_.words_per_minute)},
+                              text, limits(), "speak");
+    if (result.code != 0 || result.output.size() < 44) {
+      const std::string said = result.errors.substr(0, result.errors.find('\n'));
       fail(ErrorKind::kInvalidArgument,
            "[speak] expected espeak-ng to say it with '{}' but got: {}", settings_.voice,
-           said.empty() ? fmt::format("exit code {}", result->code) : said);
+           said.empty() ? fmt::format("exit code {}", result.code) : said);
     }
     SoundInput input;
     input.name = kProgram;
-    input.bytes = std::make_shared<const std::string>(result->out);
+    input.bytes = std::make_shared<const std::string>(std::move(result.output));
     return media::read_sound(input, kRate).sound;
   }
 
  private:
+  // As much sound as is read, which takes minutes to make.
+  static ProgramLimits limits() {
+    ProgramLimits limits;
+    limits.seconds = 600;
+    limits.output_bytes = kAudioBytesMax;
+    limits.error_bytes = 4096;
+    limits.variables = {"ESPEAK_DATA_PATH"};
+    return limits;
+  }
+
   VoiceSettings settings_;
 };
 

@@ -6,7 +6,6 @@
 #include "base/json.h"
 #include "media/sound.h"
 #include "speech/captions.h"
-#include "speech/child_process.h"
 #include "speech/pocketsphinx.h"
 #include "speech/voice.h"
 #include "support/expect_error.h"
@@ -57,19 +56,6 @@ TEST(Grammar, IsJsgfOrCommands) {
   EXPECT_ERROR(read_grammar(" \n;\n", "g.txt"), ErrorKind::kInvalidData, "in 'g.txt'");
   EXPECT_EQ(read_grammar("Caf\xC3\xA9 na\xC3\xAFve!\n", "g").commands,
             std::vector<std::string>({"caf\xC3\xA9 na\xC3\xAFve"}));
-}
-
-TEST(Child, GivesOutputErrorsAndCode) {
-  const auto echoed = run_child({"cat"}, std::string(300'000, 'x'));
-  ASSERT_TRUE(echoed);
-  EXPECT_EQ(echoed->out, std::string(300'000, 'x'));
-  EXPECT_EQ(echoed->code, 0);
-  const auto deaf =
-      run_child({"sh", "-c", "exec <&-; echo no >&2; exit 3"}, std::string(1 << 20, 'x'));
-  ASSERT_TRUE(deaf);
-  EXPECT_EQ(deaf->code, 3);
-  EXPECT_EQ(deaf->err, "no\n");
-  EXPECT_FALSE(run_child({"no-such-program-here"}, ""));
 }
 
 TEST(Wav, IsReadAsItWasWritten) {
